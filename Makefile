@@ -1,0 +1,56 @@
+# The commands of this repository. `make` alone lists them; CI runs `make check` and `make test`, nothing else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+CODE := scp_node analyzers tests run_node.py
+
+# Deliberately quiet: what pip has to say about itself helps nobody here.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.PHONY: help setup demo test check format lock clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with every dependency, by hash, and this project in it
+
+$(STAMP): requirements/dev.lock pyproject.toml requirements/find_python.sh
+	@if ! $(BIN)/python -c '' 2>/dev/null; then \
+		python="$$(requirements/find_python.sh)"; \
+		echo "creating $(VENV) with $$($$python --version)"; \
+		"$$python" -m venv --clear $(VENV); \
+	fi
+	$(PIP) install --quiet --require-hashes -r requirements/dev.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## Send phantom studies through a node on this machine, write demo-out/
+	$(BIN)/python run_node.py demo
+
+test: $(STAMP) ## Install the peers where that is allowed, then run every test
+	tests/peers.sh
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## Style, types, import contracts, spelling, size budget
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/typos
+	$(BIN)/python -m pytest -q -p no:randomly tests/test_architecture.py
+
+format: $(STAMP) ## Let ruff format and fix what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(STAMP) ## Choose the newest versions that work together and write requirements/*.lock
+	requirements/lock.sh $(BIN)/uv
+
+clean: ## Remove .venv, caches and the demonstration's output
+	rm -rf $(VENV) demo-out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
