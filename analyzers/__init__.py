@@ -1,0 +1,72 @@
+"""Analyzers of the images of hepatic arterial infusion patients: images in, findings out.
+
+A closed world: no network, no database, no clock. These are the public words; an analyzer of your own needs no
+other import. Read on in ``contract.py``, then ``volume.py``, then one of ``cta/``, ``mri/``, ``scintigraphy/``.
+"""
+
+from analyzers.contract import (
+    Accept,
+    Acceptance,
+    AnalysisResult,
+    Analyzer,
+    Assessed,
+    Code,
+    Complete,
+    Decline,
+    Declined,
+    Expectation,
+    Finding,
+    FrameRef,
+    FrameSummary,
+    Gate,
+    Grade,
+    InstanceSummary,
+    Measurement,
+    Missing,
+    NotAssessable,
+    Outline,
+    Picture,
+    Presence,
+    Region,
+    Segment,
+    SeriesRole,
+    SeriesSummary,
+    StudySummary,
+)
+from analyzers.priors import Prior
+from analyzers.volume import LoadedSeries, PlanarView, StudyImages, Volume
+
+__all__ = [
+    "Accept",
+    "Acceptance",
+    "AnalysisResult",
+    "Analyzer",
+    "Assessed",
+    "Code",
+    "Complete",
+    "Decline",
+    "Declined",
+    "Expectation",
+    "Finding",
+    "FrameRef",
+    "FrameSummary",
+    "Gate",
+    "Grade",
+    "InstanceSummary",
+    "LoadedSeries",
+    "Measurement",
+    "Missing",
+    "NotAssessable",
+    "Outline",
+    "Picture",
+    "PlanarView",
+    "Presence",
+    "Prior",
+    "Region",
+    "Segment",
+    "SeriesRole",
+    "SeriesSummary",
+    "StudyImages",
+    "StudySummary",
+    "Volume",
+]

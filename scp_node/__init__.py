@@ -1,0 +1,1 @@
+"""A DICOM node for hepatic arterial infusion pump programmes."""
