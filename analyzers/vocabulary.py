@@ -1,14 +1,14 @@
 """Every coded concept that an analyzer may say, as constants grouped by noun.
 
-Standard codes first (SNOMED CT, DCM, IBSI, UCUM, LOINC); where none exists, the private scheme ``99HAIPUMP``, which the
-encoder declares in the object. A private code value has at most 16 characters, because a longer one would silently
-become a long code value; a meaning has at most 64 (PS3.3 table 8.8-1).
+Standard codes first (SNOMED CT, DCM, IBSI, UCUM, LOINC); where none exists, the private scheme
+``99HAIPUMP``, which the encoder declares in the object. A private code value has at most 16 characters,
+because a longer one would silently become a long code value; a meaning has at most 64 (PS3.3 section 8).
 
 Meanings are the short synonyms that readers expect (``Liver``), not the fully specified names.
 
-:data:`QUANTITIES` ties the key of a measurement to its concept, unit and derivation, so that the same key always
-means the same number. An analyzer that measures something new adds its codes at the end of the group, and one line to
-that table.
+:data:`QUANTITIES` ties the key of a measurement to its concept, unit and derivation, so that the same key
+always means the same number. An analyzer that measures something new adds its codes at the end of the
+group, and one line to that table.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ TIP_DISLODGED = _private("TIPPOS-DIS", "Tip dislodged outside vessel")
 HEPATIC_ARTERIAL_ANATOMY = _private("MICHELS", "Michels classification of hepatic arterial anatomy")
 MICHELS_TYPES: Mapping[str, Code] = {
     roman: _private(f"MICHELS-{number}", f"Michels type {roman}")
-    for number, roman in enumerate("I II III IV V VI VII VIII IX X".split(), start=1)
+    for number, roman in enumerate(("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"), 1)
 }
 
 # --- answers (CID 240) -------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ NM_PROCEDURE = Code(value="49118-3", scheme="LN", meaning="NM unspecified body r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """What the key of a measurement means: its concept, its unit, and the derivation where one belongs to it."""
+    """What the key of a measurement means: concept, unit, and the derivation where one belongs to it."""
 
     concept: Code
     unit: Code
