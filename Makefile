@@ -7,7 +7,6 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
-CODE := scp_node analyzers tests run_node.py
 
 # Deliberately quiet: what pip has to say about itself helps nobody here.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -40,7 +39,7 @@ check: $(STAMP) ## Style, types, import contracts, spelling, size budget
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/typos
 	$(BIN)/python -m pytest -q -p no:randomly tests/test_architecture.py
 
