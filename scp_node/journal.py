@@ -1,0 +1,54 @@
+"""The journal: structured JSON lines on standard error, without patient data.
+
+Whitelisting, not blacklisting: only the keys in :data:`ALLOWED` are written; any other key of an event is replaced by
+``"(withheld)"``, so that a careless call cannot leak a name or an accession number.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+ALLOWED = frozenset(
+    {
+        "event", "level", "timestamp", "part", "exception", "cause", "reason", "what", "where", "status",
+        "study", "series", "instance", "sop_class", "transfer_syntax", "job", "analyzer", "revision", "attempt", "fence",
+        "delivery", "object_kind", "peer", "called_ae", "calling_ae", "address", "port", "association", "count", "bytes",
+        "seconds", "pid", "exit_code", "route", "state", "transaction", "version", "folder", "digest", "until", "rate",
+        "reception", "limit", "free_gib",
+    }
+)  # fmt: skip
+
+
+def withhold_unknown_keys(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace the value of every key that is not allowed."""
+    for key in event:
+        if key not in ALLOWED:
+            event[key] = "(withheld)"
+    return event
+
+
+def start_journal(level: str) -> None:
+    """Write JSON lines to standard error from now on, at ``level`` and above."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            withhold_unknown_keys,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def journal(part: str) -> structlog.typing.FilteringBoundLogger:
+    """The journal for one part of the node, e.g. ``inbound``."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(part=part)
+    return logger

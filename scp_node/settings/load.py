@@ -1,0 +1,181 @@
+"""Read the three files, gather every fault, and make one frozen ``Settings``."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from scp_node.domain.routing import Route
+from scp_node.errors import Fault, SettingsError
+from scp_node.settings.node import NodeSettings, Table
+from scp_node.settings.peers import Peer, PeersFile
+from scp_node.settings.routes import RoutesFile
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph", "afs"}
+)
+"""File systems whose locks and syncs a database cannot rely on."""
+
+File = TypeVar("File", bound=Table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration, made once at start."""
+
+    folder: Path
+    """Where the three files lie."""
+    node: NodeSettings
+    peers: Mapping[str, Peer]
+    routes: tuple[Route, ...]
+    release_peers: tuple[str, ...]
+    """Peers for a study that a person releases although no route named any."""
+    digest: str
+    """SHA-256 over the three files: names the configuration in the journal."""
+
+
+def load_settings(folder: Path, *, known_analyzers: Collection[str] | None = None) -> Settings:
+    """Read ``node.toml``, ``peers.toml`` and ``routes.toml``.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder that holds the three files.
+    known_analyzers : collection of str, optional
+        Names that routes may use; ``None`` leaves the names unchecked.
+
+    Raises
+    ------
+    SettingsError
+        With every fault found in any of the files.
+    """
+    faults: list[Fault] = []
+    digest = hashlib.sha256()
+    node = _read(folder / "node.toml", NodeSettings, faults, digest)
+    peers = _read(folder / "peers.toml", PeersFile, faults, digest)
+    routes = _read(folder / "routes.toml", RoutesFile, faults, digest)
+    if node is not None:
+        faults.extend(_node_faults(node))
+    if peers is not None and routes is not None:
+        faults.extend(_reference_faults(peers, routes, known_analyzers))
+    if faults or node is None or peers is None or routes is None:
+        raise SettingsError(tuple(faults))
+    return Settings(
+        folder=folder,
+        node=node,
+        peers=peers.peer,
+        routes=routes.routes(),
+        release_peers=tuple(routes.deliver_to),
+        digest=digest.hexdigest(),
+    )
+
+
+def _read(path: Path, model: type[File], faults: list[Fault], digest: Any) -> File | None:
+    try:
+        raw = path.read_bytes()
+        digest.update(raw)
+        return model.model_validate(tomllib.loads(raw.decode("utf-8")))
+    except OSError as error:
+        faults.append(
+            Fault(what=f"cannot be read ({error.strerror})", file=path.name, key="", remedy=f"put it at {path}")
+        )
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        faults.append(Fault(what=f"is not TOML: {error}", file=path.name, key="", remedy="mend the line that it names"))
+    except ValidationError as error:
+        faults.extend(_validation_faults(path.name, error))
+    return None
+
+
+def _validation_faults(file: str, error: ValidationError) -> Iterator[Fault]:
+    for detail in error.errors(include_url=False):
+        key = ".".join(str(part) for part in detail["loc"]) or "(file)"
+        match detail["type"]:
+            case "missing":
+                what, remedy = "is missing", "add it; config/README.md explains each key"
+            case "extra_forbidden":
+                what, remedy = "is not a known key", "remove it or mend its spelling; config/README.md lists the keys"
+            case "value_error":
+                what, remedy = "is not right", str(detail["ctx"]["error"]) if "ctx" in detail else detail["msg"]
+            case _:
+                what, remedy = f"is {detail['input']!r}", detail["msg"]
+        yield Fault(what=what, file=file, key=key, remedy=remedy)
+
+
+def _node_faults(node: NodeSettings) -> Iterator[Fault]:
+    folder = node.data_folder
+    program = Path(__file__).resolve().parents[2]
+    if not folder.is_absolute():
+        yield _node_fault("data_folder", "is not absolute", "write the whole path, e.g. /var/lib/hai-node")
+    elif folder.resolve().is_relative_to(program):
+        yield _node_fault(
+            "data_folder", "lies inside the program's folder", "choose one outside, e.g. /var/lib/hai-node"
+        )
+    elif (kind := _file_system(folder)) in NETWORK_FILE_SYSTEMS:
+        yield _node_fault("data_folder", f"lies on a network file system ({kind})", "choose a local disk")
+    quiet = node.completion
+    shortest_s = min(quiet.quiet_ct_s, quiet.quiet_mr_s, quiet.quiet_nm_s, quiet.quiet_other_s)
+    if quiet.quiet_when_complete_s > shortest_s:
+        remedy = f"at most {shortest_s:g}: finding a study complete may shorten the wait, never lengthen it"
+        yield _node_fault("completion.quiet_when_complete_s", "is longer than another quiet time", remedy)
+    if len(set(node.receiving.ae_titles)) != len(node.receiving.ae_titles):
+        yield _node_fault("receiving.ae_titles", "names a title twice", "name each once")
+    if node.retention.held_warning_d >= node.retention.held_d:
+        remedy = "choose it below held_d, so that the alarm comes before the purge"
+        yield _node_fault("retention.held_warning_d", "is not below held_d", remedy)
+
+
+def _node_fault(key: str, what: str, remedy: str) -> Fault:
+    return Fault(what=what, file="node.toml", key=key, remedy=remedy)
+
+
+def _reference_faults(peers: PeersFile, routes: RoutesFile, known: Collection[str] | None) -> Iterator[Fault]:
+    titles: dict[str, str] = {}
+    for name, peer in peers.peer.items():
+        if peer.ae_title in titles and peer.may_send and peers.peer[titles[peer.ae_title]].may_send:
+            remedy = f"one AE title, one sender: merge it with peer.{titles[peer.ae_title]}"
+            yield Fault(what="repeats an AE title", file="peers.toml", key=f"peer.{name}.ae_title", remedy=remedy)
+        titles.setdefault(peer.ae_title, name)
+    receiving = sorted(name for name, peer in peers.peer.items() if peer.receives)
+    names: set[str] = set()
+    for index, table in enumerate(routes.route):
+        if table.name in names:
+            yield Fault(
+                what=f"repeats {table.name!r}", file="routes.toml", key=f"route.{index}.name", remedy="rename it"
+            )
+        names.add(table.name)
+        yield from _peer_faults(table.deliver_to, receiving, f"route.{index}.deliver_to")
+        for analyzer in table.analyze or ():
+            if known is not None and analyzer not in known:
+                remedy = f"installed are {', '.join(sorted(known)) or 'none'}; install a new one's entry point"
+                what = f"names the unknown analyzer {analyzer!r}"
+                yield Fault(what=what, file="routes.toml", key=f"route.{index}.analyze", remedy=remedy)
+    yield from _peer_faults(routes.deliver_to, receiving, "deliver_to")
+
+
+def _peer_faults(names: Sequence[str], receiving: list[str], key: str) -> Iterator[Fault]:
+    for name in names:
+        if name not in receiving:
+            remedy = f"peers with host and port are {', '.join(receiving) or 'none'}"
+            yield Fault(what=f"names {name!r}, which receives nothing", file="routes.toml", key=key, remedy=remedy)
+
+
+def _file_system(folder: Path) -> str:
+    """Type of the file system that holds the folder, from the mount table; empty where there is none."""
+    try:
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    place = folder.resolve()
+    best, kind = -1, ""
+    for line in mounts:
+        fields = line.split()
+        point = Path(fields[1].replace("\\040", " "))
+        if place.is_relative_to(point) and len(point.parts) > best:
+            best, kind = len(point.parts), fields[2]
+    return kind
