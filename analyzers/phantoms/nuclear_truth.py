@@ -1,0 +1,180 @@
+"""True numbers and regions of a scintigraphy phantom.
+
+The lung shunt fraction in truth is that of activity. Anterior and posterior counts are not activity: lung attenuates
+less than liver does, so the plain geometric mean overestimates. The expected geometric mean, from noise-free images
+and true projected regions, is stated beside it, and the tolerance of the plain measurement contains that known bias.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzers.phantoms.nuclear_camera import turned
+from analyzers.phantoms.nuclear_headers import START_ANGLE_DEG
+from analyzers.phantoms.nuclear_scene import Scene, exposed
+from analyzers.phantoms.nuclear_shapes import BoolArray, FloatArray, Solid
+from analyzers.phantoms.study import Json, TruthMask, TruthMeasurement
+
+# A projected organ counts as a region where the ray crosses this much of it.
+_REGION_CROSSING_MM = 12.0
+_REGIONS = ("liver", "lung_right", "lung_left", "spleen", "stomach_wall", "pump")
+
+
+def region_yx(scene: Scene, solid: Solid, view: str) -> BoolArray:
+    """Pixels of a view behind which lies the organ, rows from head to feet."""
+    crossing = solid.full_zyx(scene.body.grid).sum(axis=1) * scene.body.grid.voxel_mm
+    image = (crossing > _REGION_CROSSING_MM)[::-1]
+    return np.asarray(image[:, ::-1] if view == "posterior" else image, np.bool_)
+
+
+def focus_region_yx(scene: Scene, solid: Solid, view: str) -> BoolArray:
+    """Pixels with at least half of the highest projected uptake of a focus."""
+    projected = solid.full_zyx(scene.body.grid).sum(axis=1)[::-1]
+    image = projected >= 0.5 * projected.max()
+    return np.asarray(image[:, ::-1] if view == "posterior" else image, np.bool_)
+
+
+def planar_masks(scene: Scene, views: tuple[str, ...]) -> dict[str, TruthMask]:
+    """Projected regions, one plane per view, in the grid of the images."""
+    pixel_mm = scene.body.grid.voxel_mm
+    affine = np.diag([pixel_mm, pixel_mm, 1.0, 1.0])
+    regions = {
+        name: [region_yx(scene, scene.body.solids[name], view) for view in views]
+        for name in _REGIONS
+        if scene.body.solids[name].occupancy_zyx.size
+    }
+    for focus in scene.uptake.foci:
+        key = f"focus_{focus.name}".replace(" ", "_")
+        regions[key] = [focus_region_yx(scene, focus.solid, view) for view in views]
+    liver = regions["liver"]
+    regions["lungs"] = [
+        (right | left) & ~above
+        for right, left, above in zip(regions["lung_right"], regions["lung_left"], liver, strict=True)
+    ]
+    return {
+        name: TruthMask(mask_zyx=np.stack(planes), affine_lps_mm=affine)
+        for name, planes in regions.items()
+        if any(plane.any() for plane in planes)
+    }
+
+
+def expected_geometric_mean_fraction(scene: Scene, expected: Mapping[str, FloatArray]) -> float | None:
+    """Lung / (lung + liver) of geometric means in the true regions of noise-free images, or None without both views."""
+    if not {"anterior", "posterior"} <= set(expected):
+        return None
+    means = {}
+    masks = planar_masks(scene, ("anterior", "posterior"))
+    for name in ("liver", "lungs"):
+        front, back = masks[name].mask_zyx
+        anterior = float(expected["anterior"][front > 0].sum(dtype=np.float64))
+        posterior = float(expected["posterior"][back > 0].sum(dtype=np.float64))
+        means[name] = float(np.sqrt(anterior * posterior))
+    return means["lungs"] / (means["lungs"] + means["liver"])
+
+
+def truth_measurements(scene: Scene, expected_fraction: float | None) -> tuple[TruthMeasurement, ...]:
+    """What an analyzer is asked to measure, with how near it can be expected to come."""
+    truth = scene.uptake.lung_shunt_fraction
+    bias = abs(expected_fraction - truth) if expected_fraction is not None else 0.1
+    count = sum(focus.origin == "extrahepatic" for focus in scene.uptake.foci)
+    return (
+        TruthMeasurement(
+            key="lung_shunt_fraction",
+            value=truth,
+            unit="1",
+            tolerance=bias + 0.02 + 0.15 * truth,
+            tolerance_reason=(
+                "Planar geometric means without attenuation correction overestimate: the expected bias in the true "
+                "regions, plus region placement."
+            ),
+        ),
+        TruthMeasurement(
+            key="lung_shunt_fraction_corrected",
+            value=truth,
+            unit="1",
+            tolerance=0.025 + 0.25 * truth,
+            tolerance_reason="One factor serves all patients, but lung and liver attenuate differently in each.",
+        ),
+        TruthMeasurement(
+            key="extrahepatic_focus_count",
+            value=float(count),
+            unit="1",
+            tolerance=0.0,
+            tolerance_reason="A count; whether a faint focus can be seen at all is stated with each focus.",
+        ),
+    )
+
+
+def truth_foci(scene: Scene, expected_anterior: FloatArray | None) -> list[Json]:
+    """Foci with position, organ and share."""
+    return [
+        {
+            "name": focus.name,
+            "organ": focus.organ,
+            "origin": focus.origin,
+            "liver_share_fraction": round(focus.liver_share_fraction, 5),
+            "centroid_lps_mm": [round(value, 1) for value in focus.solid.centroid_lps_mm(scene.body.grid)],
+            "anterior_contrast_to_noise": _contrast_to_noise(scene, focus.solid, expected_anterior),
+        }
+        for focus in scene.uptake.foci
+    ]
+
+
+def _contrast_to_noise(scene: Scene, solid: Solid, expected_anterior: FloatArray | None) -> Json:
+    """Mean excess over the surrounding ring, in standard deviations of the region's Poisson counts."""
+    if expected_anterior is None:
+        return None
+    region = focus_region_yx(scene, solid, "anterior") & (expected_anterior > 0)
+    if not region.any():
+        return None
+    rows, columns = np.nonzero(region)
+    centre = rows.mean(), columns.mean()
+    y, x = np.indices(region.shape)
+    distance = np.hypot(y - centre[0], x - centre[1])
+    reach = float(distance[region].max()) + 25.0 / scene.body.grid.voxel_mm
+    ring = (distance > reach) & (distance < reach + 12.0 / scene.body.grid.voxel_mm)
+    inside = float(expected_anterior[region].sum(dtype=np.float64))
+    # The quietest quarter of the ring stands for background, since the liver may fill the rest of it.
+    background = float(np.percentile(expected_anterior[ring], 25)) * int(region.sum())
+    return round((inside - background) / float(np.sqrt(max(background, 1.0))), 1)
+
+
+def truth_structures(scene: Scene, expected_fraction: float | None, counts: Mapping[str, int]) -> dict[str, Json]:
+    """Further facts of a scene: volumes, positions, lobes, lesions, what a perfect planar reader would find."""
+    body, grid = scene.body, scene.body.grid
+    liver = body.solids["liver"]
+    right_ml = liver.times(body.right_lobe_share_zyx).volume_ml(grid)
+    planar = None if expected_fraction is None else round(expected_fraction, 5)
+    return {
+        "lung_shunt_fraction_geometric_mean_expected": planar,
+        "left_lobe_share_of_liver_activity": round(scene.uptake.left_share_fraction, 5),
+        "right_lobe_volume_ml": round(right_ml, 1),
+        "organ_volumes_ml": {
+            name: round(solid.volume_ml(grid), 1) for name, solid in body.solids.items() if solid.occupancy_zyx.any()
+        },
+        "catheter_lps_mm": [[round(value, 1) for value in point] for point in body.catheter_lps_mm],
+        "pump_centre_lps_mm": [round(value, 1) for value in body.solids["pump"].centroid_lps_mm(grid)],
+        "lung_share_in_field_fraction": round(lung_share_in_field(scene), 4),
+        "photopeak_counts": dict(counts),
+        "liver_lesions": [
+            {
+                "name": lesion.name,
+                "centre_lps_mm": [round(value, 1) for value in lesion.centre_lps_mm],
+                "radius_mm": round(lesion.radius_mm, 1),
+                "uptake_ratio": round(lesion.uptake_ratio, 2),
+            }
+            for lesion in scene.uptake.lesions
+        ],
+    }
+
+
+def lung_share_in_field(scene: Scene) -> float:
+    """Share of the volume of both lungs that lies before the crystal."""
+    lungs = sum(
+        (scene.body.solids[name].full_zyx(scene.body.grid) for name in ("lung_right", "lung_left")),
+        np.zeros(scene.body.grid.shape_zyx, np.float32),
+    )
+    image: NDArray[np.float32] = turned(lungs, START_ANGLE_DEG["anterior"]).sum(axis=1)[::-1]
+    seen = exposed(image, scene.body.grid.voxel_mm, scene.request.has("whole-body"))
+    return float(seen.sum(dtype=np.float64)) / max(float(image.sum(dtype=np.float64)), 1e-9)
