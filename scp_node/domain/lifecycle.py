@@ -11,7 +11,8 @@ State = TypeVar("State", bound=StrEnum)
 Event = TypeVar("Event", bound=StrEnum)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# No slots: Python 3.11 cannot construct a frozen, slotted, generic class by its subscripted name.
+@dataclass(frozen=True, kw_only=True)
 class Lifecycle(Generic[State, Event]):
     """The legal transitions of one kind of thing."""
 
