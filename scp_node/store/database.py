@@ -1,0 +1,150 @@
+"""The database: opened, migrated, and two kinds of transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+
+from scp_node.errors import SpoolFullError, StoreError
+
+FILE_NAME = "node.sqlite3"
+BUSY_TIMEOUT_S = 30
+"""How long a writer waits for another process' transaction. They are milliseconds long, so this is never reached
+unless a disk hangs."""
+
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    # WAL alone defaults to NORMAL in many builds, which loses the last commits at power loss.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}",
+)
+
+
+class Database:
+    """The node's database; one object for each process, safe for its threads.
+
+    Open it with :meth:`open`. A transaction never spans file or network work.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._immediate = engine.execution_options(immediate=True)
+
+    @classmethod
+    def open(cls, data_folder: Path, *, migrate: bool) -> Database:
+        """Open ``data_folder/node.sqlite3``.
+
+        Parameters
+        ----------
+        data_folder : Path
+            An existing folder on a local file system.
+        migrate : bool
+            True in the one process that brings the tables up to date (it makes the file, too); the others find them so.
+
+        Raises
+        ------
+        StoreError
+            Without ``migrate``, if there is no database or its tables are of another version.
+        """
+        file = data_folder / FILE_NAME
+        if not migrate and not file.exists():
+            msg = f"there is no database {file}: start the node once, or correct data_folder in node.toml"
+            raise StoreError(msg)
+        database = cls(_engine(file))
+        with ExitStack() as on_failure:
+            on_failure.callback(database.close)
+            if migrate:
+                database._migrate()
+            else:
+                database._require_newest_tables(file)
+            on_failure.pop_all()
+        return database
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that begins IMMEDIATE, so that it waits for other writers instead of failing half-way.
+
+        Committed at the end of the block, rolled back if the block raises.
+
+        Raises
+        ------
+        SpoolFullError
+            If the disk is full.
+        StoreError
+            If another process held the database longer than the busy time-out.
+        """
+        try:
+            with self._immediate.begin() as connection:
+                yield connection
+        except OperationalError as fault:
+            raise _named(fault) from fault
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one moment of the database and blocks nobody."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        with self.writing() as connection:
+            config = _alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def _require_newest_tables(self, file: Path) -> None:
+        wanted = ScriptDirectory.from_config(_alembic_config()).get_current_head()
+        with self.reading() as connection:
+            present = MigrationContext.configure(connection).get_current_revision()
+        if present != wanted:
+            msg = f"the tables in {file} are of version {present}, this program needs {wanted}: start `serve` once"
+            raise StoreError(msg)
+
+
+def _engine(file: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{file}", connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def prepare(dbapi_connection: sqlite3.Connection, _record: object) -> None:
+        # The driver would begin transactions by its own rules, and deferred; we say BEGIN ourselves.
+        dbapi_connection.isolation_level = None
+        for pragma in _PRAGMAS:
+            dbapi_connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _named(fault: OperationalError) -> Exception:
+    origin: Any = fault.orig
+    name = getattr(origin, "sqlite_errorname", "") or ""
+    if name == "SQLITE_FULL":
+        return SpoolFullError("the disk of the database is full")
+    if name.startswith("SQLITE_BUSY"):
+        return StoreError(f"another process held the database for more than {BUSY_TIMEOUT_S} s")
+    return StoreError(f"the database refused: {origin}")

@@ -1,0 +1,242 @@
+"""The spool: received files under opaque names. It knows no database; a file without a row is nobody's."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from scp_node.errors import SpoolFullError
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+_SUFFIX = ".dcm"
+_GIB = 1024**3
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_BUFFER_BYTES = 1 << 20
+_MEASURE_AGAIN_FRACTION = 0.005
+"""Of the quota: after so much written here the folder is measured again, because other processes write, too."""
+_MEASURE_FULL_AGAIN_S = 2.0
+"""A full spool is measured no more often, however many objects are refused."""
+
+
+class SpoolFile:
+    """One file being written. Ends in :meth:`durable` or :meth:`discard`; leaving a ``with`` block discards it."""
+
+    def __init__(self, path: Path, spool_key: str, allowance_bytes: int, written: Callable[[int], None]) -> None:
+        self.path: Final = path
+        self.byte_count = 0
+        self._spool_key = spool_key
+        self._allowance_bytes = allowance_bytes
+        self._written = written
+        self._made_durable = False
+        self._file = path.open("xb", buffering=_BUFFER_BYTES)
+
+    def write(self, content: bytes | bytearray | memoryview) -> None:
+        """Append.
+
+        Raises
+        ------
+        SpoolFullError
+            If the quota or the disk has no room; the file is discarded.
+        """
+        self.byte_count += len(content)
+        if self.byte_count > self._allowance_bytes:
+            self.discard()
+            msg = "the spool has no room for this object"
+            raise SpoolFullError(msg)
+        try:
+            self._file.write(content)
+        except OSError as fault:
+            raise self._refusal(fault) from fault
+
+    def durable(self) -> str:
+        """Force the bytes and the name onto the disk; return the spool key."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            _sync_folder(self.path.parent)
+        except OSError as fault:
+            raise self._refusal(fault) from fault
+        self._made_durable = True
+        self._written(self.byte_count)
+        return self._spool_key
+
+    def discard(self) -> None:
+        """Remove the file, unless it was made durable."""
+        if self._made_durable:
+            return
+        # Closing flushes what a full disk refuses; the file goes away in any case.
+        with suppress(OSError):
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    def _refusal(self, fault: OSError) -> Exception:
+        self.discard()
+        return SpoolFullError("the disk of the spool is full") if fault.errno in _NO_ROOM else fault
+
+
+class Spool:
+    """Files under ``folder/ab/<32 hexadecimal digits>.dcm``; the quarantine is another spool.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if absent.
+    quota_gib : float
+        Largest sum of file sizes, in GiB. Held to within half a percent for each process that writes.
+    keep_free_gib : float
+        What must stay free on the disk, in GiB.
+    elapsed_s : () -> float
+        A clock that only runs forward, in seconds; for how often a full spool is measured.
+    """
+
+    def __init__(
+        self, folder: Path, *, quota_gib: float, keep_free_gib: float, elapsed_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._folder = folder
+        self._quota_bytes = int(quota_gib * _GIB)
+        self._keep_free_bytes = int(keep_free_gib * _GIB)
+        self._elapsed_s = elapsed_s
+        self._measured_bytes = 0
+        self._written_since_bytes = 0
+        self._measured_at_s = 0.0
+        self._make_folders()
+        self._measure()
+
+    def begin(self) -> SpoolFile:
+        """Open a new file.
+
+        Raises
+        ------
+        SpoolFullError
+            If quota or disk have no room.
+        """
+        allowance_bytes = self._allowance_bytes()
+        if allowance_bytes <= 0:
+            msg = "the spool is full: quota_gib or keep_free_gib in node.toml is reached"
+            raise SpoolFullError(msg)
+        spool_key = secrets.token_hex(16)
+        try:
+            return SpoolFile(self.path(spool_key), spool_key, allowance_bytes, self._count)
+        except OSError as fault:
+            if fault.errno in _NO_ROOM:
+                msg = "the disk of the spool is full"
+                raise SpoolFullError(msg) from fault
+            raise
+
+    def path(self, spool_key: str) -> Path:
+        """Where the file of a key lies.
+
+        Raises
+        ------
+        ValueError
+            If it is no spool key.
+        """
+        if _KEY.fullmatch(spool_key) is None:
+            msg = f"{spool_key!r} is no spool key"
+            raise ValueError(msg)
+        return self._folder / spool_key[:2] / f"{spool_key}{_SUFFIX}"
+
+    def remove(self, spool_key: str) -> None:
+        """Remove a file; one that is gone already is fine."""
+        path = self.path(spool_key)
+        try:
+            byte_count = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return
+        self._measured_bytes = max(0, self._measured_bytes - byte_count)
+
+    def unknown(self, known: Callable[[str], bool], older_than: datetime) -> Iterator[str]:
+        """Keys of files without a row, to be removed at start.
+
+        Parameters
+        ----------
+        known : (spool key) -> bool
+            Whether the store has a row for it.
+        older_than : datetime
+            Younger files are passed over: their row may be on its way in another process.
+        """
+        for entry in self._entries():
+            key = entry.name.removesuffix(_SUFFIX)
+            if _KEY.fullmatch(key) is None:
+                continue
+            try:
+                written_at = datetime.fromtimestamp(entry.stat().st_mtime, tz=UTC)
+            except FileNotFoundError:
+                continue
+            if written_at < older_than and not known(key):
+                yield key
+
+    @property
+    def used_bytes(self) -> int:
+        """Sum of the file sizes, counted now."""
+        self._measure()
+        return self._measured_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """What the disk has left for this program."""
+        return shutil.disk_usage(self._folder).free
+
+    def _make_folders(self) -> None:
+        # All at once and synced, so that a file's name needs one sync of one folder only.
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for number in range(256):
+            (self._folder / f"{number:02x}").mkdir(exist_ok=True)
+        _sync_folder(self._folder)
+
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
+        for number in range(256):
+            with os.scandir(self._folder / f"{number:02x}") as entries:
+                yield from entries
+
+    def _measure(self) -> None:
+        total_bytes = 0
+        for entry in self._entries():
+            try:
+                total_bytes += entry.stat().st_size
+            except FileNotFoundError:
+                continue
+        self._measured_bytes = total_bytes
+        self._written_since_bytes = 0
+        self._measured_at_s = self._elapsed_s()
+
+    def _count(self, byte_count: int) -> None:
+        self._measured_bytes += byte_count
+        self._written_since_bytes += byte_count
+
+    def _allowance_bytes(self) -> int:
+        if self._written_since_bytes > self._quota_bytes * _MEASURE_AGAIN_FRACTION:
+            self._measure()
+        left_bytes = self._quota_bytes - self._measured_bytes
+        if left_bytes <= 0 and self._elapsed_s() - self._measured_at_s >= _MEASURE_FULL_AGAIN_S:
+            self._measure()
+            left_bytes = self._quota_bytes - self._measured_bytes
+        return min(left_bytes, self.free_bytes - self._keep_free_bytes)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
