@@ -1,159 +1,224 @@
 """The kind ``scintigraphy``: a perfusion study of the liver with Tc-99m macroaggregates through the pump."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzers.phantoms.nuclear_camera import GENERAL_PURPOSE, HIGH_RESOLUTION, Camera
+from analyzers.phantoms.nuclear_camera import GENERAL_PURPOSE, HIGH_RESOLUTION
+from analyzers.phantoms.nuclear_ct import ct_instances
 from analyzers.phantoms.nuclear_headers import (
+    IN_111_WINDOW,
+    LOWER_SCATTER,
     PHOTOPEAK,
+    EnergyWindow,
     NuclearSeries,
-    add_views,
+    Tracer,
+    indium_cells,
     macroaggregates,
-    nuclear_object,
+    sulfur_colloid,
 )
-from analyzers.phantoms.nuclear_scene import PIXEL_MM, Scene, Source, build_scene, counted, exposed, view_of
-from analyzers.phantoms.nuclear_shapes import FloatArray
+from analyzers.phantoms.nuclear_planar import (
+    Expected,
+    dynamic_instance,
+    expected_views,
+    planar_counts,
+    planar_instances,
+    planar_views,
+    summed,
+)
+from analyzers.phantoms.nuclear_scene import PIXEL_MM, Scene, Source, build_scene
+from analyzers.phantoms.nuclear_screen import screen_instance
+from analyzers.phantoms.nuclear_tomography import projections_instance, tomography_series, volume_instance
 from analyzers.phantoms.nuclear_truth import (
     expected_geometric_mean_fraction,
     planar_masks,
     truth_foci,
     truth_measurements,
     truth_structures,
+    volume_masks,
 )
+from analyzers.phantoms.nuclear_uptake import draw_colloid
+from analyzers.phantoms.nuclear_variants import CONFLICTS, VARIANTS
 from analyzers.phantoms.request import PhantomRequest
 from analyzers.phantoms.study import PhantomInstance, PhantomKind, PhantomStudy, study_time
 
-VARIANTS = {
-    "complete": "both lobes perfused, nothing outside (the default)",
-    "missing-left-lobe": "the left lobe receives almost nothing",
-    "missing-right-lobe": "the right lobe receives almost nothing",
-    "extrahepatic-stomach": "a patch of the stomach wall is perfused",
-    "extrahepatic-duodenum": "part of the duodenum is perfused",
-    "extrahepatic-spleen": "the spleen is perfused",
-    "extrahepatic-bowel": "loops of small bowel are perfused",
-    "extrahepatic-pancreas": "the head of the pancreas is perfused",
-    "strong": "extrahepatic foci hold 6 to 15 % of the liver's activity (2 to 6 % otherwise)",
-    "faint": "extrahepatic foci hold 0.4 to 1.2 % of the liver's activity",
-    "lung-shunt-high": "lung shunt fraction from 0.20 to 0.32",
-    "free-pertechnetate": "free tracer in stomach wall, thyroid, salivary glands, kidneys and bladder",
-    "hot-tip": "tracer clings to the tip of the catheter",
-    "pocket-extravasation": "a large part was spilt round the pump",
-    "low-counts": "exposed for a tenth of the time",
-    "motion": "the patient slips during the exposure",
-    "separate-views": "one object per view",
-    "no-posterior": "the posterior view is missing",
-    "whole-body": "whole-body scan from head to thighs in place of static views",
-    "views-by-startangle": "views are known from Start Angle alone",
-    "views-by-text": "views are known from the series description alone; one object each",
-    "german": "descriptions in German",
-    "feet-first": "the patient enters the gantry feet first",
-    "no-frame-of-reference": "without FrameOfReferenceUID",
-    "no-patient-position": "without patient orientation and gantry relationship",
-    "y90-mapping": "mapping before radioembolisation: right lobe alone, headers that say so",
-    "not-hai": "headers of a liver and spleen scan, no word of a pump",
-}
-CONFLICTS = (
-    frozenset({"missing-left-lobe", "missing-right-lobe", "complete", "y90-mapping"}),
-    frozenset({"strong", "faint"}),
-    frozenset({"y90-mapping", "not-hai"}),
-    frozenset({"views-by-startangle", "views-by-text"}),
-    frozenset({"no-posterior", "whole-body"}),
-)
-_VIEW_WORDS = {
-    "anterior": ("ANT", "ventral"),
-    "posterior": ("POST", "dorsal"),
-}
+_TOMOGRAPHY = ("spect", "spect-nac", "tomo", "spect-ct")
+_INFUSION_SLICES = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanarExam:
+    """The perfusion series: its header, what was in the patient, what was counted."""
+
+    series: NuclearSeries
+    source: Source
+    expected: Expected
+    counts: dict[str, NDArray[np.uint16]]
 
 
 def make(request: PhantomRequest) -> PhantomStudy:
     """Make the study of one patient."""
     scene = build_scene(request)
-    begun_at = study_time(request)
-    views = ("anterior",) if request.has("no-posterior") else ("anterior", "posterior")
-    source = Source(activity_zyx=scene.uptake.activity_zyx, tracer=macroaggregates(request, begun_at))
-    series = planar_series(request, source, begun_at)
-    expected = expected_views(scene, source, series, views)
-    fraction = expected_geometric_mean_fraction(scene, expected)
-    counts = {view: counted(image, request.rng(f"counts {series.number} {view}")) for view, image in expected.items()}
+    exam = planar_exam(scene)
+    peak = exam.expected.peak
+    fraction = expected_geometric_mean_fraction(scene, peak)
+    tomography = any(request.has(name) for name in _TOMOGRAPHY)
+    masks = {} if request.has("no-planar") else planar_masks(scene, tuple(exam.counts))
+    counts = {view: int(image[0].sum(dtype=np.int64)) for view, image in exam.counts.items()}
+    # A liver scan with colloid has no shunt and nothing extrahepatic to find.
+    perfusion = not request.has("not-hai")
     return PhantomStudy(
-        instances=planar_instances(request, series, counts),
-        measurements=truth_measurements(scene, fraction),
-        masks=planar_masks(scene, views),
-        structures=truth_structures(
-            scene, fraction, {view: int(image.sum(dtype=np.int64)) for view, image in counts.items()}
-        ),
-        lists={"foci": truth_foci(scene, expected.get("anterior"))},
+        instances=study_instances(scene, exam),
+        measurements=truth_measurements(scene, fraction) if perfusion else (),
+        masks={**masks, **(volume_masks(scene) if tomography else {})},
+        structures=truth_structures(scene, fraction, counts),
+        lists={"foci": truth_foci(scene, peak["anterior"]) if perfusion else []},
     )
 
 
-def planar_series(request: PhantomRequest, source: Source, begun_at: dt.datetime) -> NuclearSeries:
-    """The series of static views, or of a whole-body scan."""
+def planar_exam(scene: Scene) -> PlanarExam:
+    """Expose the perfusion series, with whatever else is in the patient at the time."""
+    request = scene.request
+    begun_at = study_time(request)
+    views = planar_views(request)
+    if request.has("not-hai"):
+        source = colloid_source(scene, begun_at)
+    else:
+        source = Source(activity_zyx=scene.uptake.activity_zyx, tracer=macroaggregates(request, begun_at))
+    tracers, windows = _tracers_and_windows(request, source.tracer, begun_at)
+    series = perfusion_series(request, begun_at, tracers, windows)
+    expected = expected_views(scene, source, series, views)
+    if request.has("sulfur-colloid"):
+        # The colloid of the scan before is still there.
+        remaining = colloid_source(scene, begun_at - dt.timedelta(minutes=40))
+        expected = summed(expected, expected_views(scene, remaining, series, views))
+    images = [expected.peak]
+    if request.has("scatter-window"):
+        images.append(expected.lower)
+    if request.has("dual-isotope"):
+        indium = Source(activity_zyx=draw_colloid(scene.body, request), tracer=tracers[1])
+        other = expected_views(scene, indium, series, views)
+        images.append({view: image * np.float32(0.4) for view, image in other.peak.items()})
+        expected = summed(expected, Expected(peak=_weakened(other, 0.15), lower=_weakened(other, 0.2)))
+        images[0] = expected.peak
+    return PlanarExam(
+        series=series, source=source, expected=expected, counts=planar_counts(request, series, tuple(images))
+    )
+
+
+def _weakened(expected: Expected, factor: float) -> dict[str, NDArray[np.float32]]:
+    """Down-scatter of another nuclide into the window of Tc-99m."""
+    return {view: image * np.float32(factor) for view, image in expected.peak.items()}
+
+
+def _tracers_and_windows(
+    request: PhantomRequest, tracer: Tracer, begun_at: dt.datetime
+) -> tuple[tuple[Tracer, ...], tuple[EnergyWindow, ...]]:
+    """What is declared in the header of the perfusion series."""
+    if request.has("dual-isotope"):
+        return (tracer, indium_cells(begun_at)), (PHOTOPEAK, IN_111_WINDOW)
+    if request.has("scatter-window"):
+        return (tracer,), (PHOTOPEAK, LOWER_SCATTER)
+    return (tracer,), (PHOTOPEAK,)
+
+
+def colloid_source(scene: Scene, begun_at: dt.datetime) -> Source:
+    """The colloid of a liver scan."""
+    return Source(activity_zyx=draw_colloid(scene.body, scene.request), tracer=sulfur_colloid(scene.request, begun_at))
+
+
+def perfusion_series(
+    request: PhantomRequest, begun_at: dt.datetime, tracers: tuple[Tracer, ...], windows: tuple[EnergyWindow, ...]
+) -> NuclearSeries:
+    """Static views, or a whole-body scan."""
     whole_body = request.has("whole-body")
     frame_s = 900.0 if whole_body else 300.0
     german = request.has("german")
-    name = (
-        ("Ganzkörper" if german else "WHOLE BODY") if whole_body else ("Thorax/Abdomen" if german else "CHEST ABDOMEN")
-    )
+    names = ("WHOLE BODY", "Ganzkörper") if whole_body else ("CHEST ABDOMEN", "Thorax Abdomen")
     return NuclearSeries(
         number=1,
-        description=name,
+        description=names[1 if german else 0],
         image_kind="WHOLE BODY" if whole_body else "STATIC",
         begun_at=begun_at,
         frame_s=frame_s / 10 if request.has("low-counts") else frame_s,
-        tracers=(source.tracer,),
-        windows=(PHOTOPEAK,),
+        tracers=tracers,
+        windows=windows,
         collimator=HIGH_RESOLUTION if request.rng("collimator").random() < 0.6 else GENERAL_PURPOSE,
         pixel_mm=PIXEL_MM[request.size],
     )
 
 
-def expected_views(
-    scene: Scene, source: Source, series: NuclearSeries, views: tuple[str, ...]
-) -> Mapping[str, FloatArray]:
-    """Expected photopeak counts of each view."""
-    camera = Camera(collimator=series.collimator, pixel_mm=series.pixel_mm, gap_mm=20.0, model=scene.request.model)
-    whole_body = series.image_kind == "WHOLE BODY"
-    seconds = series.frame_s
-    if whole_body:
-        # Each point of the body is before the crystal for only a part of the scan.
-        seconds *= 400.0 / (scene.body.grid.shape_zyx[0] * series.pixel_mm)
-    counts_in_air = np.float32(
-        source.activity_mbq(series.begun_at) * series.collimator.sensitivity_cps_per_mbq * seconds
+def study_instances(scene: Scene, exam: PlanarExam) -> Iterator[PhantomInstance]:
+    """All objects of the study; series numbers leave room for one series per view."""
+    request = scene.request
+    if not request.has("no-planar"):
+        yield from planar_instances(request, exam.series, exam.counts)
+    if request.has("sulfur-colloid"):
+        yield from colloid_instances(scene, exam.series)
+    if request.has("dynamic"):
+        yield infusion_instance(scene, exam)
+    yield from tomography_instances(scene, exam)
+    if request.has("derived-inside"):
+        yield screen_instance(request, exam.series, exam.counts)
+
+
+def colloid_instances(scene: Scene, perfusion: NuclearSeries) -> Iterator[PhantomInstance]:
+    """The liver scan with colloid, taken before the infusion."""
+    begun_at = perfusion.begun_at - dt.timedelta(minutes=40)
+    source = colloid_source(scene, begun_at)
+    words = "Leber Kolloid" if scene.request.has("german") else "LIVER COLLOID"
+    series = NuclearSeries(
+        number=11,
+        description=words,
+        image_kind=perfusion.image_kind,
+        begun_at=begun_at,
+        frame_s=perfusion.frame_s,
+        tracers=(source.tracer,),
+        windows=(PHOTOPEAK,),
+        collimator=perfusion.collimator,
+        pixel_mm=perfusion.pixel_mm,
     )
-    images = {}
-    for view in views:
-        seen = view_of(scene, source.activity_zyx, camera, view)
-        images[view] = exposed(seen.photopeak() * counts_in_air, series.pixel_mm, whole_body)
-    return images
+    expected = expected_views(scene, source, series, planar_views(scene.request))
+    yield from planar_instances(scene.request, series, planar_counts(scene.request, series, (expected.peak,)))
 
 
-def planar_instances(
-    request: PhantomRequest, series: NuclearSeries, counts: Mapping[str, NDArray[np.uint16]]
-) -> Iterable[PhantomInstance]:
-    """One object with all views, or one per view."""
-    views = tuple(counts)
-    if not (request.has("separate-views") or request.has("views-by-text")):
-        ds = nuclear_object(request, series, 1)
-        ds.SeriesDescription = f"{series.description} {'/'.join(view_word(request, view) for view in views)}"
-        add_views(ds, request, series, views, np.stack([counts[view] for view in views]))
-        yield PhantomInstance(folder="series1", stem="image001", dataset=ds)
-        return
-    for number, view in enumerate(views, start=1):
-        ds = nuclear_object(request, series, number)
-        # Views in objects of their own are also series of their own, since their descriptions differ.
-        ds.SeriesNumber = number
-        ds.SeriesInstanceUID = request.uid("series", series.number, view)
-        ds.SeriesDescription = f"{series.description} {view_word(request, view)}"
-        add_views(ds, request, series, (view,), counts[view][None])
-        yield PhantomInstance(folder=f"series{number}", stem="image001", dataset=ds)
+def infusion_instance(scene: Scene, exam: PlanarExam) -> PhantomInstance:
+    """Ten minutes of infusion in thirty slices of 20 s."""
+    slice_s = 20.0
+    series = NuclearSeries(
+        number=21,
+        description="INFUSION",
+        image_kind="DYNAMIC",
+        begun_at=exam.series.begun_at - dt.timedelta(minutes=12),
+        frame_s=slice_s,
+        tracers=(exam.source.tracer,),
+        windows=(PHOTOPEAK,),
+        collimator=exam.series.collimator,
+        pixel_mm=exam.series.pixel_mm,
+    )
+    share = np.float32(slice_s / exam.series.frame_s)
+    views = ("anterior", "posterior") if "posterior" in exam.expected.peak else ("anterior",)
+    peak = {view: exam.expected.peak[view] * share for view in views}
+    return dynamic_instance(scene.request, series, Expected(peak=peak, lower={}), _INFUSION_SLICES)
 
 
-def view_word(request: PhantomRequest, view: str) -> str:
-    """How a technologist names a view."""
-    return _VIEW_WORDS[view][1 if request.has("german") else 0]
+def tomography_instances(scene: Scene, exam: PlanarExam) -> Iterator[PhantomInstance]:
+    """Projections, volumes and the CT, each in a series of its own."""
+    request, planar = scene.request, exam.series
+    if request.has("tomo"):
+        series = tomography_series(planar, 31, "TOMO", "SPECT PROJECTIONS")
+        yield projections_instance(scene, exam.source, series)
+    if request.has("spect") or request.has("spect-ct"):
+        series = tomography_series(planar, 32, "RECON TOMO", "SPECT AC")
+        yield volume_instance(scene, exam.source, series, attenuation_corrected=True)
+    if request.has("spect-nac"):
+        series = tomography_series(planar, 33, "RECON TOMO", "SPECT NAC")
+        yield volume_instance(scene, exam.source, series, attenuation_corrected=False)
+    if request.has("spect-ct"):
+        yield from ct_instances(scene, tomography_series(planar, 34, "AXIAL", "AC CT LOW DOSE"))
 
 
 KIND = PhantomKind(variants=VARIANTS, make=make, conflicts=CONFLICTS)

@@ -1,14 +1,11 @@
 """DICOM headers of the scintigraphy phantom: Nuclear Medicine Image objects as a camera's workstation writes them.
 
-Units follow the NM object definition: RadionuclideTotalDose in MBq, times in ms, energies in keV. Start Angle
-counts from the patient's back (0 = posterior view, 180 = anterior view), as the NM Detector module defines it.
+Units follow the NM object definition: RadionuclideTotalDose in MBq, times in ms, energies in keV.
 """
 
 import datetime as dt
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import NuclearMedicineImageStorage
@@ -20,15 +17,7 @@ from analyzers.phantoms.study import StudyText, code_item, study_header
 PERFUSION_CODE = ("RPID5457", "RADLEX", "NM Abdomen Perfusion Liver MAA")
 LIVER_SPLEEN_CODE = ("RPID5117", "RADLEX", "NM Liver-Spleen")
 TC_99M = ("72454006", "SCT", "^99m^Technetium")
-IN_111 = ("37197008", "SCT", "^111^Indium")
-_VIEW_CODES = {
-    "anterior": ("399321004", "SCT", "anterior projection"),
-    "posterior": ("399001007", "SCT", "posterior projection"),
-    "left lateral": ("399173006", "SCT", "left lateral projection"),
-    "right lateral": ("399198007", "SCT", "right lateral projection"),
-}
-START_ANGLE_DEG = {"posterior": 0.0, "left lateral": 90.0, "anterior": 180.0, "right lateral": 270.0}
-_ROW_DIRECTION = {"anterior": "L", "posterior": "R", "left lateral": "P", "right lateral": "A"}
+IN_111 = ("56609000", "SCT", "^111^Indium")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +179,7 @@ def _add_orientation(ds: Dataset, request: PhantomRequest) -> None:
     posture.PatientOrientationModifierCodeSequence = Sequence([code_item("40199007", "SCT", "supine")])
     ds.PatientOrientationCodeSequence = Sequence([posture])
     feet_first = request.has("feet-first")
-    entry = ("102541007", "SCT", "feet-first") if feet_first else ("102540001", "SCT", "headfirst")
+    entry = ("102541007", "SCT", "feet-first") if feet_first else ("102540008", "SCT", "headfirst")
     ds.PatientGantryRelationshipCodeSequence = Sequence([code_item(*entry)])
 
 
@@ -222,96 +211,6 @@ def _add_tracers(ds: Dataset, series: NuclearSeries) -> None:
     ds.RadiopharmaceuticalInformationSequence = Sequence(given)
 
 
-def detector_item(request: PhantomRequest, series: NuclearSeries, view: str | None) -> Dataset:
-    """One item of the Detector Information Sequence.
-
-    Parameters
-    ----------
-    request : PhantomRequest
-        Its variants decide whether the view is said by code, by angle, or not at all.
-    series : NuclearSeries
-    view : str or None
-        ``anterior`` and so on; None for tomography.
-    """
-    item = Dataset()
-    item.CollimatorGridName = series.collimator.name
-    item.CollimatorType = "PARA"
-    item.FieldOfViewShape = "RECTANGLE"
-    item.FieldOfViewDimensions = ["540", "400"]
-    item.FocalDistance = "0"
-    item.XFocusCenter = None
-    item.YFocusCenter = None
-    item.ZoomCenter = None
-    item.ZoomFactor = ["1", "1"]
-    item.CenterOfRotationOffset = "0"
-    item.GantryDetectorTilt = "0"
-    item.ImageOrientationPatient = None
-    item.ImagePositionPatient = None
-    if view is not None and not request.has("views-by-text"):
-        item.StartAngle = f"{START_ANGLE_DEG[view]:g}"
-        if not request.has("views-by-startangle"):
-            code = code_item(*_VIEW_CODES[view])
-            code.ViewModifierCodeSequence = Sequence([])
-            item.ViewCodeSequence = Sequence([code])
-    return item
-
-
-def add_views(
-    ds: Dataset, request: PhantomRequest, series: NuclearSeries, views: tuple[str, ...], counts: NDArray[np.uint16]
-) -> None:
-    """Complete a STATIC or WHOLE BODY object.
-
-    Parameters
-    ----------
-    ds : Dataset
-        From `nuclear_object`.
-    request : PhantomRequest
-    series : NuclearSeries
-    views : tuple of str
-        One detector each.
-    counts : (windows * views, rows, columns) uint16
-        Windows vary slowest.
-    """
-    windows, detectors = len(series.windows), len(views)
-    ds.DetectorInformationSequence = Sequence([detector_item(request, series, view) for view in views])
-    ds.NumberOfDetectors = detectors
-    ds.FrameIncrementPointer = [0x00540010, 0x00540020]
-    ds.EnergyWindowVector = [window + 1 for window in range(windows) for _ in range(detectors)]
-    ds.DetectorVector = [detector + 1 for _ in range(windows) for detector in range(detectors)]
-    # Two opposite views share no row direction; the standard allows no value then.
-    ds.PatientOrientation = [_ROW_DIRECTION[views[0]], "F"] if detectors == 1 else None
-    ds.ActualFrameDuration = str(round(series.frame_s * 1000))
-    ds.AcquisitionTerminationCondition = "TIME"
-    if series.image_kind == "WHOLE BODY":
-        length_mm = counts.shape[1] * series.pixel_mm
-        ds.WholeBodyTechnique = "1PS"
-        ds.ScanLength = str(round(length_mm))
-        ds.ScanVelocity = f"{length_mm / series.frame_s:.2f}"
-        ds.TableHeight = "100"
-        ds.TableTraverse = "0"
-    add_pixels(ds, series, counts)
-
-
-def add_pixels(ds: Dataset, series: NuclearSeries, counts: NDArray[np.uint16]) -> None:
-    """Image Pixel and NM Image Pixel modules, and the counts."""
-    ds.NumberOfFrames = counts.shape[0]
-    ds.Rows, ds.Columns = counts.shape[1:]
-    ds.SamplesPerPixel = 1
-    ds.PhotometricInterpretation = "MONOCHROME2"
-    ds.BitsAllocated = ds.BitsStored = 16
-    ds.HighBit = 15
-    ds.PixelRepresentation = 0
-    ds.PixelSpacing = [f"{series.pixel_mm:.4f}"] * 2
-    ds.CountsAccumulated = str(min(int(counts.sum(dtype=np.int64)), 2**31 - 1))
-    ds.LossyImageCompression = "00"
-    ds.SmallestImagePixelValue = int(counts.min())
-    ds.LargestImagePixelValue = int(counts.max())
-    ds.WindowCenter = f"{counts.max() / 2:.0f}"
-    ds.WindowWidth = f"{max(int(counts.max()), 1)}"
-    ds.PixelData = np.ascontiguousarray(counts, dtype="<u2").tobytes()
-    ds["PixelData"].VR = "OW"
-
-
 def macroaggregates(request: PhantomRequest, begun_at: dt.datetime) -> Tracer:
     """The tracer of a perfusion study: 111 to 185 MBq of Tc-99m MAA into the artery, shortly before."""
     rng = request.rng("activity")
@@ -335,4 +234,16 @@ def sulfur_colloid(request: PhantomRequest, begun_at: dt.datetime) -> Tracer:
         route_code=("47625008", "SCT", "Intravenous route"),
         activity_mbq=float(request.rng("colloid activity").uniform(70, 110)),
         given_at=begun_at - dt.timedelta(minutes=15),
+    )
+
+
+def indium_cells(begun_at: dt.datetime) -> Tracer:
+    """A second nuclide in the same patient: In-111 labelled cells, given the day before."""
+    return Tracer(
+        name="In-111 leukocytes",
+        agent_code=None,
+        nuclide_code=IN_111,
+        route_code=("47625008", "SCT", "Intravenous route"),
+        activity_mbq=18.5,
+        given_at=begun_at - dt.timedelta(minutes=30),
     )

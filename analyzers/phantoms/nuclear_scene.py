@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from analyzers.phantoms.nuclear_body import NuclearBody, build_body, draw_stature
+from analyzers.phantoms.nuclear_atlas import draw_stature
+from analyzers.phantoms.nuclear_body import NuclearBody, build_body
 from analyzers.phantoms.nuclear_camera import Camera, View, field_of_view, project, turned
-from analyzers.phantoms.nuclear_headers import START_ANGLE_DEG, Tracer
+from analyzers.phantoms.nuclear_frames import START_ANGLE_DEG
+from analyzers.phantoms.nuclear_headers import Tracer
 from analyzers.phantoms.nuclear_shapes import FloatArray, Grid
 from analyzers.phantoms.nuclear_uptake import Uptake, draw_uptake
 from analyzers.phantoms.request import PhantomRequest
@@ -78,13 +80,18 @@ def build_scene(request: PhantomRequest) -> Scene:
             -(columns - 1) / 2 * pixel_mm, -(depth - 1) / 2 * pixel_mm, centre_mm - (rows - 1) / 2 * pixel_mm,
         ),
     )  # fmt: skip
-    body = build_body(grid, stature, request.rng("nuclear anatomy"))
+    body = build_body(grid, stature, request.rng("nuclear anatomy"), with_pump=has_pump(request), model=request.model)
     return Scene(request=request, body=body, uptake=draw_uptake(body, request))
+
+
+def has_pump(request: PhantomRequest) -> bool:
+    """Whether the patient carries a pump: neither before radioembolisation nor in a plain liver scan."""
+    return not (request.has("y90-mapping") or request.has("not-hai"))
 
 
 def static_centre_mm(request: PhantomRequest, scale: float) -> float:
     """Height of the middle of a static field: lungs and liver together, or lower when the pocket must be seen."""
-    middle = 16.0 * scale
+    middle = 5.0 * scale
     return middle - 75.0 if request.has("pocket-extravasation") else middle
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.phantoms.nuclear_camera import turned
-from analyzers.phantoms.nuclear_headers import START_ANGLE_DEG
-from analyzers.phantoms.nuclear_scene import Scene, exposed
+from analyzers.phantoms.nuclear_frames import START_ANGLE_DEG
+from analyzers.phantoms.nuclear_scene import Scene, exposed, squared
 from analyzers.phantoms.nuclear_shapes import BoolArray, FloatArray, Solid
+from analyzers.phantoms.nuclear_tomography import tomography_grid
 from analyzers.phantoms.study import Json, TruthMask, TruthMeasurement
 
 # A projected organ counts as a region where the ray crosses this much of it.
@@ -42,7 +43,7 @@ def planar_masks(scene: Scene, views: tuple[str, ...]) -> dict[str, TruthMask]:
     regions = {
         name: [region_yx(scene, scene.body.solids[name], view) for view in views]
         for name in _REGIONS
-        if scene.body.solids[name].occupancy_zyx.size
+        if name in scene.body.solids and scene.body.solids[name].occupancy_zyx.size
     }
     for focus in scene.uptake.foci:
         key = f"focus_{focus.name}".replace(" ", "_")
@@ -57,6 +58,26 @@ def planar_masks(scene: Scene, views: tuple[str, ...]) -> dict[str, TruthMask]:
         for name, planes in regions.items()
         if any(plane.any() for plane in planes)
     }
+
+
+def volume_masks(scene: Scene) -> dict[str, TruthMask]:
+    """Organs and foci on the grid of the reconstructed volumes, in the order of their frames."""
+    grid, rows = tomography_grid(scene)
+    affine = np.diag([grid.voxel_mm, grid.voxel_mm, grid.voxel_mm, 1.0])
+    affine[:3, 3] = grid.first_centre_lps_mm
+    descending = scene.request.has("descending")
+    if descending:
+        affine[2, 3] += (grid.shape_zyx[0] - 1) * grid.voxel_mm
+        affine[2, 2] = -grid.voxel_mm
+    solids = {name: scene.body.solids[name] for name in _REGIONS if name in scene.body.solids}
+    solids |= {f"focus_{focus.name}".replace(" ", "_"): focus.solid for focus in scene.uptake.foci}
+    masks = {}
+    for name, solid in solids.items():
+        volume = squared(solid.full_zyx(scene.body.grid)[rows])
+        mask = volume >= 0.5 * min(float(volume.max()), 1.0)
+        if volume.max() > 0:
+            masks[f"volume_{name}"] = TruthMask(mask_zyx=mask[::-1] if descending else mask, affine_lps_mm=affine)
+    return masks
 
 
 def expected_geometric_mean_fraction(scene: Scene, expected: Mapping[str, FloatArray]) -> float | None:
@@ -143,6 +164,7 @@ def _contrast_to_noise(scene: Scene, solid: Solid, expected_anterior: FloatArray
 def truth_structures(scene: Scene, expected_fraction: float | None, counts: Mapping[str, int]) -> dict[str, Json]:
     """Further facts of a scene: volumes, positions, lobes, lesions, what a perfect planar reader would find."""
     body, grid = scene.body, scene.body.grid
+    pump = body.solids.get("pump")
     liver = body.solids["liver"]
     right_ml = liver.times(body.right_lobe_share_zyx).volume_ml(grid)
     planar = None if expected_fraction is None else round(expected_fraction, 5)
@@ -154,7 +176,7 @@ def truth_structures(scene: Scene, expected_fraction: float | None, counts: Mapp
             name: round(solid.volume_ml(grid), 1) for name, solid in body.solids.items() if solid.occupancy_zyx.any()
         },
         "catheter_lps_mm": [[round(value, 1) for value in point] for point in body.catheter_lps_mm],
-        "pump_centre_lps_mm": [round(value, 1) for value in body.solids["pump"].centroid_lps_mm(grid)],
+        "pump_centre_lps_mm": None if pump is None else [round(value, 1) for value in pump.centroid_lps_mm(grid)],
         "lung_share_in_field_fraction": round(lung_share_in_field(scene), 4),
         "photopeak_counts": dict(counts),
         "liver_lesions": [

@@ -169,7 +169,7 @@ def _territory(body: NuclearBody, request: PhantomRequest, organ: str) -> Solid:
         "stomach": ("stomach_wall", (0.30, 0.35, 0.45), float(rng.uniform(32, 48))),
         "duodenum": ("duodenum", (0.5, 0.5, 0.3), float(rng.uniform(28, 45))),
         "spleen": ("spleen", (0.5, 0.5, 0.5), 500.0),
-        "bowel": ("small_bowel", (0.80, 0.40, float(rng.uniform(0.35, 0.65))), float(rng.uniform(30, 45))),
+        "bowel": ("small_bowel", (0.97, 0.40, float(rng.uniform(0.55, 0.75))), float(rng.uniform(30, 45))),
         "pancreas": ("pancreas", (0.35, 0.4, 0.25), float(rng.uniform(30, 50))),
     }[organ]
     solid = body.solids[name]
@@ -228,19 +228,20 @@ def draw_lesions(body: NuclearBody, rng: np.random.Generator) -> list[LiverLesio
     liver = body.solids["liver"]
     inside = np.argwhere(liver.occupancy_zyx > 0.99)
     lesions = []
+    first = np.array(body.grid.first_centre_lps_mm)
     for number in range(int(rng.integers(0, 6))):
-        place = rng.uniform()
+        place = rng.uniform(size=3)
         radius_mm = float(np.exp(rng.uniform(np.log(8), np.log(32))))
         ratio = float(rng.uniform(1.8, 5.0)) if rng.random() < 0.75 else float(rng.uniform(0.1, 0.5))
-        z, y, x = inside[int(place * len(inside))] + [s.start for s in liver.box]
-        centre = tuple(
-            float(first + body.grid.voxel_mm * index)
-            for first, index in zip(body.grid.first_centre_lps_mm, (x, y, z), strict=True)
-        )
+        # The nearest liver to a random point of its bounding box: the same place on a grid of another extent.
+        wanted = inside.min(axis=0) + place * np.ptp(inside, axis=0)
+        nearest = inside[np.argmin(((inside - wanted) ** 2).sum(axis=1))]
+        z, y, x = nearest + [s.start for s in liver.box]
+        centre = first + body.grid.voxel_mm * np.array([x, y, z])
         lesions.append(
             LiverLesion(
                 name=f"L{number + 1}",
-                centre_lps_mm=(centre[0], centre[1], centre[2]),
+                centre_lps_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
                 radius_mm=radius_mm,
                 uptake_ratio=ratio,
             )
@@ -289,7 +290,9 @@ def _circulating(body: NuclearBody, request: PhantomRequest) -> FloatArray:
     for name, factor in (("heart", 1.5), ("spleen", 0.8), ("kidney_right", 4.0), ("kidney_left", 4.0)):
         solid = body.solids[name]
         level[solid.box] += solid.occupancy_zyx * np.float32(factor)
-    for name, factor in (("lung_right", 0.6), ("lung_left", 0.6), ("pump", 1.0), ("stomach_lumen", 0.9)):
+    for name, factor in (("lung_right", 0.6), ("lung_left", 0.6), ("stomach_lumen", 0.9), ("pump", 1.0)):
+        if name not in body.solids:
+            continue
         solid = body.solids[name]
         level[solid.box] -= solid.occupancy_zyx * np.float32(factor)
     level = np.maximum(level, 0)
