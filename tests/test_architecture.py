@@ -22,7 +22,7 @@ FUNCTION_CODE_LINES_P95 = 40
 # the C-STORE handler, the stage runner, and the main of a child process (there are two kinds of child).
 BROAD_EXCEPT_PLACES = {
     ("scp_node/inbound/handlers.py", "handle_store"),
-    ("scp_node/pipeline/runner.py", "run_stage"),
+    ("scp_node/pipeline/stage.py", "_step"),
     ("analyzers/__main__.py", "main"),
     ("scp_node/objects/__main__.py", "main"),
 }
