@@ -29,9 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("kind", choices=list(KIND_MODULES))
     parser.add_argument("out", type=Path, nargs="?", help="new or empty folder")
-    parser.add_argument(
-        "--seed", type=int, default=1, help="same seed, same patient and same bytes (default 1)"
-    )
+    parser.add_argument("--seed", type=int, default=1, help="same seed, same patient and same bytes (default 1)")
     parser.add_argument("--variant", nargs="+", action="extend", default=[], metavar="NAME")
     parser.add_argument("--size", choices=["small", "full"], default="small")
     parser.add_argument(

@@ -50,9 +50,7 @@ def check_request(request: PhantomRequest, kind: PhantomKind) -> None:
     known = variants_of(kind)
     unknown = [name for name in request.variants if name not in known]
     if unknown:
-        raise PhantomError(
-            f"No variant {', '.join(unknown)} of {request.kind}. Variants: {', '.join(known)}."
-        )
+        raise PhantomError(f"No variant {', '.join(unknown)} of {request.kind}. Variants: {', '.join(known)}.")
     for group in kind.conflicts:
         both = sorted(group.intersection(request.variants))
         if len(both) > 1:

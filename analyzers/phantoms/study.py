@@ -1,7 +1,7 @@
 """The phantom study that every kind returns, and the headers that all its objects share.
 
-A kind (``cta``, ``mri``, ``scintigraphy``) is a module with a constant ``KIND: PhantomKind``; its function turns
-a `PhantomRequest` into a `PhantomStudy`. Instances come lazily, so that only one needs to be in memory.
+A kind (``cta``, ``mri``, ``scintigraphy``) is a module with a constant ``KIND: PhantomKind``; its function
+turns a `PhantomRequest` into a `PhantomStudy`. Instances come lazily, so that only one needs to be in memory.
 """
 
 import datetime as dt

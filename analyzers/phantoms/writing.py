@@ -100,7 +100,8 @@ def nifti_bytes(mask: TruthMask) -> bytes:
     """Encode a mask as gzip-compressed NIfTI-1.
 
     Written by hand because a tilted gantry's grid is sheared: the usual image libraries refuse such an
-    affine, the format does not. NIfTI's patient frame is RAS, so the first two rows of the LPS affine change sign.
+    affine, the format does not. NIfTI's patient frame is RAS, so the first two rows of the LPS affine
+    change sign.
     """
     voxels = np.ascontiguousarray(mask.mask_zyx, dtype=np.uint8)
     nz, ny, nx = voxels.shape
