@@ -27,6 +27,15 @@ BROAD_EXCEPT_PLACES = {
     ("scp_node/objects/__main__.py", "main"),
 }
 
+# Where the wall clock is read; everywhere else `now` is an argument. Measuring a duration (`monotonic`) is free.
+CLOCK_PLACES = (
+    "scp_node/pipeline/clock.py",
+    "scp_node/inbound/listener.py",
+    "scp_node/inbound/handlers.py",
+    "scp_node/demo/",
+)
+CLOCK_CALLS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns"}
+
 # These words say that something could not be named.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc", "tools", "shared"}
 
@@ -120,6 +129,15 @@ def broad_excepts_of(source: str, path: str) -> set[tuple[str, str]]:
     return found
 
 
+def clock_reads_of(source: str) -> list[int]:
+    """Line numbers of the calls that read the wall clock."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ".".join(ast.unparse(node.func).split(".")[-2:]) in CLOCK_CALLS
+    ]
+
+
 def our_text_files() -> Iterator[tuple[str, str]]:
     """Relative name and content of every text file of the checkout that is not the product of a command."""
     for path in sorted(REPOSITORY.rglob("*")):
@@ -171,6 +189,17 @@ def test_everything_is_caught_only_at_the_named_boundaries() -> None:
         found |= broad_excepts_of(path.read_text(encoding="utf-8"), relative(path))
 
     assert found - BROAD_EXCEPT_PLACES == set()
+
+
+def test_the_clock_is_read_only_at_the_edges() -> None:
+    reads = [
+        f"{relative(path)}:{line}"
+        for path in product_modules()
+        if not relative(path).startswith(CLOCK_PLACES)
+        for line in clock_reads_of(path.read_text(encoding="utf-8"))
+    ]
+
+    assert reads == []
 
 
 def test_every_module_has_a_name_that_says_what_it_holds() -> None:
@@ -228,6 +257,11 @@ def test_a_broad_except_is_recognised_in_each_of_its_spellings(clause: str) -> N
     source = f"def f():\n    try:\n        pass\n    {clause}\n        pass\n"
 
     assert broad_excepts_of(source, "f.py") == {("f.py", "f")}
+
+
+@pytest.mark.parametrize("call", ["datetime.now(UTC)", "datetime.datetime.now()", "time.time()", "dt.date.today()"])
+def test_a_read_of_the_clock_is_recognised(call: str) -> None:
+    assert clock_reads_of(f"x = 1\ny = {call}\n") == [2]
 
 
 def test_a_narrow_except_is_not_called_broad() -> None:
