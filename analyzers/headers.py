@@ -184,6 +184,7 @@ _SERIES_UID = Tag("SeriesInstanceUID")
 _SOP_UID = Tag("SOPInstanceUID")
 _SOP_CLASS = Tag("SOPClassUID")
 _MEDIA_SOP_CLASS = Tag("MediaStorageSOPClassUID")
+_MEDIA_SOP_UID = Tag("MediaStorageSOPInstanceUID")
 _MODALITY = Tag("Modality")
 _ROWS = Tag("Rows")
 _COLUMNS = Tag("Columns")
@@ -199,7 +200,8 @@ def instance_summary(dataset: Dataset, transfer_syntax_uid: str) -> InstanceSumm
     Parameters
     ----------
     dataset : pydicom.Dataset
-        Parsed, with or without pixels. Its SOP Class UID may be empty if the file meta information has it.
+        Parsed, with or without pixels. Where its SOP Class or Instance UID is empty (half anonymised files), that
+        of the file meta information stands in.
     transfer_syntax_uid : str
         From the file meta information or the presentation context.
 
@@ -211,6 +213,7 @@ def instance_summary(dataset: Dataset, transfer_syntax_uid: str) -> InstanceSumm
         elements of Siemens, GE and Philips, where the standard element is absent.
     """
     elements = Elements(dataset)
+    meta = Elements(getattr(dataset, "file_meta", None) or Dataset())
     attributes = {
         keyword: values for keyword, path in _ATTRIBUTE_PATHS.items() if (values := _texts_at(elements, path))
     }
@@ -220,8 +223,8 @@ def instance_summary(dataset: Dataset, transfer_syntax_uid: str) -> InstanceSumm
     return InstanceSummary(
         study_instance_uid=elements.text(_STUDY_UID),
         series_instance_uid=elements.text(_SERIES_UID),
-        sop_instance_uid=elements.text(_SOP_UID),
-        sop_class_uid=elements.text(_SOP_CLASS) or _media_sop_class(dataset),
+        sop_instance_uid=elements.text(_SOP_UID) or meta.text(_MEDIA_SOP_UID),
+        sop_class_uid=elements.text(_SOP_CLASS) or meta.text(_MEDIA_SOP_CLASS),
         transfer_syntax_uid=transfer_syntax_uid,
         modality=elements.text(_MODALITY),
         rows=elements.whole_number(_ROWS),
@@ -288,8 +291,3 @@ def _private_b_value(elements: Elements) -> str:
     if text := elements.private_text(_GE_GROUP, "GEMS_PARM_01", 0x39):
         return str(int(text) % 1_000_000_000) if text.isdigit() else ""
     return elements.private_text(_PHILIPS_GROUP, "Philips Imaging DD 001", 0x03)
-
-
-def _media_sop_class(dataset: Dataset) -> str:
-    meta = getattr(dataset, "file_meta", None)
-    return Elements(meta).text(_MEDIA_SOP_CLASS) if isinstance(meta, Dataset) else ""
