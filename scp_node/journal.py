@@ -15,13 +15,15 @@ import structlog
 
 ALLOWED = frozenset(
     {
-        "event", "level", "timestamp", "part", "exception", "cause", "reason", "what", "where", "status",
-        "study", "series", "instance", "sop_class", "transfer_syntax", "job", "analyzer", "revision", "attempt", "fence",
-        "delivery", "object_kind", "peer", "called_ae", "calling_ae", "address", "port", "association", "count", "bytes",
-        "seconds", "pid", "exit_code", "route", "state", "transaction", "version", "folder", "digest", "until", "rate",
-        "reception", "limit", "free_gib",
+        "event", "level", "timestamp", "part", "exception", "cause", "reason", "what", "where",
+        "status", "state", "limit", "version", "digest", "until", "rate", "study", "series",
+        "instance", "sop_class", "transfer_syntax", "reception", "association", "called_ae",
+        "calling_ae", "address", "port", "job", "analyzer", "revision", "attempt", "fence", "pid",
+        "exit_code", "seconds", "count", "bytes", "folder", "free_gib", "route", "delivery",
+        "object_kind", "peer", "transaction",
     }
 )  # fmt: skip
+"""Keys whose values hold no patient data."""
 
 
 def withhold_unknown_keys(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

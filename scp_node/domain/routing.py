@@ -15,6 +15,9 @@ from typing import assert_never
 
 from analyzers.contract import InstanceSummary, StudySummary
 
+MODALITY = "Modality"
+"""The one keyword that is a field of the summary and not among its attributes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analyze:
@@ -209,7 +212,7 @@ class _Evaluation:
         wanted = {value.casefold() for value in condition.one_of}
         for instance in self._series[uid]:
             for keyword in condition.keywords:
-                for value in instance.attributes.get(keyword, ()):
+                for value in _values(instance, keyword):
                     if value.strip().casefold() in wanted:
                         because.append(f"{keyword} equals an accepted value")
                         return True
@@ -229,12 +232,16 @@ class _Evaluation:
         return False
 
 
+def _values(instance: InstanceSummary, keyword: str) -> tuple[str, ...]:
+    return (instance.modality,) if keyword == MODALITY else instance.attributes.get(keyword, ())
+
+
 def _distinct(instances: Sequence[InstanceSummary]) -> tuple[InstanceSummary, ...]:
     """One instance for each distinct set of routable headers: a series of 500 slices costs as much as one."""
     seen: dict[tuple[object, ...], InstanceSummary] = {}
     for instance in instances:
         codes = tuple(sorted((path, str(codes)) for path, codes in instance.codes.items()))
-        key = (tuple(sorted(instance.attributes.items())), codes)
+        key = (instance.modality, tuple(sorted(instance.attributes.items())), codes)
         seen.setdefault(key, instance)
     return tuple(seen.values())
 

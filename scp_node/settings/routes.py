@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated
 
-from analyzers.headers import ATTRIBUTES, CODE_SEQUENCES
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from analyzers.headers import ATTRIBUTES, CODE_SEQUENCES
 from scp_node.domain import routing
+from scp_node.domain.routing import MODALITY
 from scp_node.settings.node import Table
 
 Name = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,63}$")]
@@ -57,13 +59,13 @@ class ConditionTable(Table):
     @field_validator("attribute")
     @classmethod
     def _known_attribute(cls, value: str | list[str] | None) -> str | list[str] | None:
-        _refuse_unknown(value, ATTRIBUTES, "attribute")
+        _refuse_unknown(value, frozenset(ATTRIBUTES) | {MODALITY}, "attribute")
         return value
 
     @field_validator("sequence")
     @classmethod
     def _known_sequence(cls, value: str | list[str] | None) -> str | list[str] | None:
-        _refuse_unknown(value, CODE_SEQUENCES, "code sequence")
+        _refuse_unknown(value, frozenset(CODE_SEQUENCES), "code sequence")
         return value
 
     @field_validator("codes")
@@ -186,7 +188,9 @@ def _code(text: str) -> tuple[str, str]:
     return value.strip(), scheme.strip()
 
 
-def _refuse_unknown(value: str | list[str] | None, known: frozenset[str] | tuple[str, ...], what: str) -> None:
+def _refuse_unknown(value: str | list[str] | None, known: frozenset[str], what: str) -> None:
     unknown = [keyword for keyword in _texts(value or []) if keyword and keyword not in known]
     if unknown:
-        raise ValueError(f"unknown {what} {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        near = get_close_matches(unknown[0], known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "config/README.md lists them"
+        raise ValueError(f"unknown {what} {', '.join(unknown)}: {hint}")

@@ -1,0 +1,278 @@
+"""The command line: ``run_node.py COMMAND``.
+
+Exit codes, the same for every command: 0 done · 1 it did not work · 2 wrong usage or configuration · 3 the study is
+not analysed (ignored, held or unknown) · 4 a peer does not answer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from scp_node import console
+from scp_node.conformance import conformance_statement
+from scp_node.domain.study import StudyEvent
+from scp_node.errors import NodeError, SettingsError, UnknownStudyError
+from scp_node.installed import installed_analyzers
+from scp_node.journal import start_journal
+from scp_node.node import Node
+from scp_node.offline import Offline, analyzers_of
+from scp_node.outbound.echo import echo as echo_peer
+from scp_node.pipeline.children import LocalRunner
+from scp_node.pipeline.clock import now_utc
+from scp_node.settings import Settings, load_settings
+from scp_node.store.database import Database
+from scp_node.store.deliveries import DeliveryStore
+from scp_node.store.jobs import JobStore
+from scp_node.store.overview import Overview
+from scp_node.store.studies import StudyStore
+
+DONE, FAILED, MISUSED, NOT_ANALYSED, NO_ANSWER = range(5)
+DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "config"
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A DICOM node for hepatic arterial infusion pump programmes: studies in, reports and segmentations out.",
+    epilog="Exit codes: 0 done, 1 it did not work, 2 wrong usage or configuration, 3 the study is not analysed, "
+    "4 a peer does not answer.",
+)
+
+Config = Annotated[Path, typer.Option("--config", help="Folder with node.toml, peers.toml and routes.toml.")]
+StudyText = Annotated[str, typer.Argument(help="Study Instance UID, accession number or patient ID.")]
+Arguments = ParamSpec("Arguments")
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app()
+
+
+def says_faults_plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Turn the node's own errors into a message and an exit code; a traceback is never shown."""
+
+    @wraps(command)
+    def plain(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except SettingsError as error:
+            console.faults(error.faults)
+            raise typer.Exit(MISUSED) from error
+        except UnknownStudyError as error:
+            console.complain(str(error))
+            raise typer.Exit(NOT_ANALYSED) from error
+        except NodeError as error:
+            console.complain(str(error))
+            raise typer.Exit(FAILED) from error
+        except OSError as error:
+            console.complain(f"{error.filename or 'the system'}: {error.strerror}")
+            raise typer.Exit(FAILED) from error
+
+    return plain
+
+
+@app.command()
+@says_faults_plainly
+def serve(config: Config = DEFAULT_CONFIG) -> None:
+    """Run the node until SIGTERM: receive, analyse, deliver."""
+    versions = installed_analyzers()
+    settings = load_settings(config, known_analyzers=versions)
+    start_journal(settings.node.log_level)
+    Node(settings, versions).serve()
+
+
+@app.command()
+@says_faults_plainly
+def demo(
+    out: Annotated[Path, typer.Option(help="Where everything is left to look at.")] = Path("demo-out"),
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic studies.")] = 1,
+) -> None:
+    """Play the whole job here: scanner, node and PACS, three synthetic studies, answers compared with the truth."""
+    from scp_node.demo.play import play  # noqa: PLC0415 - the other commands do not pay for it
+
+    if not play(out, seed=seed):
+        raise typer.Exit(FAILED)
+
+
+@app.command("check-config")
+@says_faults_plainly
+def check_config(config: Config = DEFAULT_CONFIG) -> None:
+    """Check the three files and say every fault at once."""
+    settings = load_settings(config, known_analyzers=installed_analyzers())
+    console.say(
+        f"{config}: {len(settings.peers)} peers, {len(settings.routes)} routes, nothing wrong; "
+        f"port {settings.node.receiving.port}, data in {settings.node.data_folder}"
+    )
+
+
+@app.command()
+@says_faults_plainly
+def analyze(
+    study_folder: Annotated[Path, typer.Argument(help="Folder with the DICOM files of one study.")],
+    out: Annotated[Path, typer.Option(help="Where the answer is left, one folder for each analyzer.")],
+    analyzer: Annotated[str | None, typer.Option(help="Use this analyzer and skip routing.")] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Route, analyse and encode a study folder offline: no network, no store."""
+    versions = installed_analyzers()
+    settings = load_settings(config, known_analyzers=versions)
+    offline = Offline(settings=settings, versions=versions, runner=LocalRunner(), progress=console.progress)
+    if analyzer is not None and analyzer not in versions:
+        console.complain(f"no analyzer is called {analyzer!r}; installed are {', '.join(sorted(versions))}")
+        raise typer.Exit(MISUSED)
+    console.progress("reading headers")
+    _summary, routed = offline.route(study_folder)
+    chosen = analyzers_of(routed) if analyzer is None else (analyzer,)
+    console.routing(routed, forced=analyzer)
+    if not chosen:
+        raise typer.Exit(NOT_ANALYSED)
+    for answer in offline.answer(study_folder, out, chosen, now_utc()):
+        console.offline_answer(answer)
+
+
+@app.command()
+@says_faults_plainly
+def status(
+    config: Config = DEFAULT_CONFIG,
+    json: Annotated[bool, typer.Option("--json", help="For programs; the keys are stable.")] = False,
+) -> None:
+    """Say what is received, under way, answered, and what needs a person."""
+    with _store(config) as (settings, database):
+        overview = Overview(database, settings.node.data_folder)
+        console.status(overview.status(now_utc()), as_json=json)
+
+
+@app.command()
+@says_faults_plainly
+def explain(study: StudyText, config: Config = DEFAULT_CONFIG) -> None:
+    """Say why a study went where it went: routes, completion, roles, gates, attempts, deliveries."""
+    with _store(config) as (settings, database):
+        overview = Overview(database, settings.node.data_folder)
+        for found in _found(StudyStore(database), study):
+            console.explanation(overview.explanation(found), settings.node.data_folder)
+
+
+@app.command()
+@says_faults_plainly
+def release(
+    study: StudyText,
+    analyzer: Annotated[list[str] | None, typer.Option(help="Analyse with this analyzer (may be repeated).")] = None,
+    ignore: Annotated[bool, typer.Option("--ignore", help="Do not analyse it.")] = False,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Decide about a held or ignored study."""
+    if bool(analyzer) == ignore:
+        console.complain("say either --analyzer NAME or --ignore")
+        raise typer.Exit(MISUSED)
+    versions = {} if ignore else installed_analyzers()
+    unknown = [name for name in analyzer or () if name not in versions]
+    if unknown:
+        console.complain(f"no analyzer is called {', '.join(unknown)}; installed are {', '.join(sorted(versions))}")
+        raise typer.Exit(MISUSED)
+    with _store(config) as (settings, database):
+        studies, jobs, now = StudyStore(database), JobStore(database), now_utc()
+        uid = _one(studies, study)
+        if studies.get(uid).conflict:
+            studies.resolve_conflict(uid, now)
+        if ignore:
+            studies.apply(uid, StudyEvent.RELEASED_TO_IGNORE, reason="released by a person", now=now)
+            console.say(f"study {uid} is ignored")
+            return
+        jobs.route(
+            uid,
+            tuple(analyzer or ()),
+            settings.release_peers,
+            studies.get(uid).revision,
+            "released by a person",
+            now,
+            StudyEvent.RELEASED_TO_ANALYZE,
+        )
+        console.say(f"study {uid} is analysed by {', '.join(analyzer or ())}")
+
+
+@app.command()
+@says_faults_plainly
+def requeue(
+    study: Annotated[str | None, typer.Argument(help="Study to analyse anew, as its next revision.")] = None,
+    peer: Annotated[str | None, typer.Option(help="Send again what failed or was withheld for this peer.")] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Try again: a study's analysis as a new revision, or the failed and withheld deliveries of a peer."""
+    if (study is None) == (peer is None):
+        console.complain("say either a STUDY or --peer NAME")
+        raise typer.Exit(MISUSED)
+    with _store(config) as (settings, database):
+        if peer is not None:
+            if peer not in settings.peers:
+                console.complain(f"no peer is called {peer!r}; there are {', '.join(sorted(settings.peers))}")
+                raise typer.Exit(MISUSED)
+            count = DeliveryStore(database).requeue(now_utc(), peer=peer)
+            console.say(f"{count} deliveries to {peer} are queued again")
+            return
+        uid = _one(StudyStore(database), study or "")
+        revision = JobStore(database).requeue(uid, now_utc())
+        console.say(f"study {uid} is analysed anew as revision {revision}")
+
+
+@app.command()
+@says_faults_plainly
+def echo(
+    peer: Annotated[str, typer.Argument(help="Name of a peer in peers.toml.")],
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Ask a peer for a C-ECHO and say what it answered."""
+    settings = load_settings(config)
+    if peer not in settings.peers:
+        console.complain(f"no peer is called {peer!r}; there are {', '.join(sorted(settings.peers))}")
+        raise typer.Exit(MISUSED)
+    if not settings.peers[peer].receives:
+        console.complain(f"{peer} has no host and port in peers.toml: it only sends")
+        raise typer.Exit(MISUSED)
+    result = echo_peer(settings, peer)
+    console.say(result.sentence)
+    if not result.answered:
+        raise typer.Exit(NO_ANSWER)
+
+
+@app.command()
+@says_faults_plainly
+def conformance(config: Config = DEFAULT_CONFIG) -> None:
+    """Print the DICOM conformance statement of the running configuration (Markdown)."""
+    sys.stdout.write(conformance_statement(load_settings(config)))
+
+
+@contextmanager
+def _store(config: Path) -> Iterator[tuple[Settings, Database]]:
+    """The store of a node that has run at least once."""
+    settings = load_settings(config)
+    folder = settings.node.data_folder
+    if not (folder / "node.sqlite3").is_file():
+        raise NodeError(f"{folder} holds no node's data yet: start the node once (run_node.py serve)")
+    database = Database.open(folder, migrate=False)
+    try:
+        yield settings, database
+    finally:
+        database.close()
+
+
+def _found(studies: StudyStore, text: str) -> list[str]:
+    found = [study.study_instance_uid for study in studies.find(text)]
+    if not found:
+        raise UnknownStudyError(
+            "no study has this UID, accession number or patient ID: it never arrived, or look at quarantine"
+        )
+    return found
+
+
+def _one(studies: StudyStore, text: str) -> str:
+    found = _found(studies, text)
+    if len(found) > 1:
+        raise UnknownStudyError("several studies match; name one by its UID:\n" + "\n".join(found))
+    return found[0]

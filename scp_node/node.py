@@ -1,0 +1,202 @@
+"""The composition root: everything is made here once and handed to what needs it; nothing is global."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from types import FrameType
+
+from scp_node.domain.completion import Patience
+from scp_node.errors import NodeError
+from scp_node.journal import journal
+from scp_node.outbound.courier import PeerCourier
+from scp_node.pipeline.analyze import AnalyzeJobs
+from scp_node.pipeline.children import LocalRunner
+from scp_node.pipeline.clock import Clock, now_utc
+from scp_node.pipeline.complete import Complete
+from scp_node.pipeline.deliver import DeliverToPeer
+from scp_node.pipeline.encode import EncodeResults
+from scp_node.pipeline.expectations import Expectations
+from scp_node.pipeline.folders import JobFolders
+from scp_node.pipeline.recover import Recovery
+from scp_node.pipeline.retain import Retain
+from scp_node.pipeline.route import RouteStudies
+from scp_node.pipeline.stage import StageRunner
+from scp_node.receivers import Receivers
+from scp_node.settings import CompletionSettings, Settings
+from scp_node.store.database import Database
+from scp_node.store.deliveries import DeliveryStore
+from scp_node.store.jobs import JobStore
+from scp_node.store.spool import Spool
+from scp_node.store.studies import StudyStore
+
+TICK_S = 0.5
+LEASES_S = 5.0
+RETENTION_S = 600.0
+
+
+class DataFolderTakenError(NodeError):
+    """Another node works on the data folder."""
+
+
+class Node:
+    """One running node: opened on its data folder, started, stopped."""
+
+    def __init__(self, settings: Settings, versions: Mapping[str, str]) -> None:
+        """Open the store of ``settings`` for this process alone.
+
+        Parameters
+        ----------
+        settings : Settings
+            The configuration.
+        versions : analyzer name → version
+            What is installed.
+
+        Raises
+        ------
+        DataFolderTakenError
+            When another node has the data folder.
+        """
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._journal = journal("node")
+        data_folder = settings.node.data_folder
+        with ExitStack() as undo:
+            undo.callback(os.close, _lock(data_folder))
+            self._database = Database.open(data_folder, migrate=True)
+            undo.callback(self._database.close)
+            self._make_stores(data_folder)
+            self._make_stages(versions)
+            self._receivers = Receivers(settings.folder, settings.node.receiving)
+            self._close = undo.pop_all()
+
+    def _make_stores(self, data_folder: Path) -> None:
+        receiving = self._settings.node.receiving
+        self._studies = StudyStore(self._database)
+        self._jobs = JobStore(self._database)
+        self._deliveries = DeliveryStore(self._database)
+        self._spool = Spool(data_folder, quota_gib=receiving.spool_quota_gib, keep_free_gib=receiving.keep_free_gib)
+        self._folders = JobFolders(data_folder=data_folder)
+
+    def _make_stages(self, versions: Mapping[str, str]) -> None:
+        settings, runner = self._settings.node, LocalRunner()
+        self._complete = Complete(
+            studies=self._studies,
+            expectations=Expectations(runner, niceness=settings.analysis.niceness),
+            routes=self._settings.routes,
+            patience=patience(settings.completion),
+            association_hold_s=settings.completion.association_hold_s,
+        )
+        self._route = RouteStudies(studies=self._studies, jobs=self._jobs, routes=self._settings.routes)
+        self._analyze = AnalyzeJobs(
+            studies=self._studies,
+            jobs=self._jobs,
+            spool=self._spool,
+            folders=self._folders,
+            runner=runner,
+            settings=settings.analysis,
+            clock=now_utc,
+            stopping=self._stopping.is_set,
+        )
+        self._encode = EncodeResults(
+            studies=self._studies,
+            jobs=self._jobs,
+            spool=self._spool,
+            folders=self._folders,
+            runner=runner,
+            analysis=settings.analysis,
+            objects=settings.objects,
+            peers=self._settings.peers,
+            versions=versions,
+            stopping=self._stopping.is_set,
+        )
+
+    def serve(self) -> None:
+        """Recover, receive and work until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._asked_to_stop)
+        try:
+            self._recover()
+            self._receivers.start()
+            clock = self._wound_clock()
+            clock.start()
+            self._journal.info("serving", port=self._settings.node.receiving.port, digest=self._settings.digest)
+            self._stopping.wait()
+            self._journal.info("stopping")
+            clock.stop()
+        finally:
+            self._receivers.stop()
+            self._close.close()
+
+    def _asked_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stopping.set()
+
+    def _recover(self) -> None:
+        recovery = Recovery(
+            studies=self._studies,
+            jobs=self._jobs,
+            deliveries=self._deliveries,
+            spool=self._spool,
+            folders=self._folders,
+        )
+        recovery.run(now_utc())
+
+    def _wound_clock(self) -> Clock:
+        slots = self._settings.node.analysis.max_jobs
+        receiving_peers = [name for name, peer in self._settings.peers.items() if peer.receives]
+        clock = Clock(threads=slots + len(receiving_peers))
+        clock.every(TICK_S, "complete", StageRunner(self._complete).run)
+        clock.every(TICK_S, "route", StageRunner(self._route).run)
+        for slot in range(slots):
+            clock.every(TICK_S, f"analyze-{slot + 1}", StageRunner(self._analyze).run)
+        clock.every(TICK_S, "encode", StageRunner(self._encode).run)
+        courier = PeerCourier(
+            settings=self._settings,
+            deliveries=self._deliveries,
+            studies=self._studies,
+            data_folder=self._settings.node.data_folder,
+            random=Random(),  # noqa: S311 - jitter, no secret
+        )
+        for name in receiving_peers:
+            stage = DeliverToPeer(courier=courier, peer=name, stopping=self._stopping.is_set)
+            clock.every(TICK_S, f"deliver-{name}", StageRunner(stage).run)
+        clock.every(LEASES_S, "leases", self._jobs.expire_leases)
+        clock.every(LEASES_S, "delivery-leases", self._deliveries.expire_leases)
+        clock.every(LEASES_S, "receivers", lambda _now: None if self._stopping.is_set() else self._receivers.mend())
+        retain = Retain(
+            database=self._database, spool=self._spool, folders=self._folders, periods=self._settings.node.retention
+        )
+        clock.every(RETENTION_S, "retain", StageRunner(retain).run)
+        return clock
+
+
+def patience(completion: CompletionSettings) -> Patience:
+    """The waiting times of the configuration as the domain wants them."""
+    return Patience(
+        quiet_ct_s=completion.quiet_ct_s,
+        quiet_mr_s=completion.quiet_mr_s,
+        quiet_nm_s=completion.quiet_nm_s,
+        quiet_other_s=completion.quiet_other_s,
+        quiet_when_complete_s=completion.quiet_when_complete_s,
+        cap_s=completion.cap_s,
+    )
+
+
+def _lock(data_folder: Path) -> int:
+    """Take the data folder for this process; the lock ends with the process, however it ends."""
+    data_folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(data_folder / "node.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise DataFolderTakenError(
+            f"another node works on {data_folder}: stop it, or name another data_folder"
+        ) from error
+    return descriptor

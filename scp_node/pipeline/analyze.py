@@ -1,0 +1,160 @@
+"""Analyze: run the analyzer of a leased job as a child process, under limits, and report what became of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from scp_node.domain.job import AnalysisJob
+from scp_node.domain.outcome import Done, Fail, Outcome, Retry
+from scp_node.errors import (
+    AnalyzerCrashedError,
+    AnalyzerError,
+    AnalyzerOutOfMemoryError,
+    AnalyzerTimedOutError,
+    LostRaceError,
+)
+from scp_node.pipeline.folders import JobFolders, lend_result, snapshot, source_files
+from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits, Runner
+from scp_node.settings import AnalysisSettings
+from scp_node.store.jobs import JobStore
+from scp_node.store.spool import Spool
+from scp_node.store.studies import StudyStore
+
+BAD_INPUT = 2
+"""Exit code of an analyzer that cannot read the study at all: trying again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalyzeJobs:
+    """The stage that measures. One of it runs at a time in each of ``max_jobs`` slots."""
+
+    studies: StudyStore
+    jobs: JobStore
+    spool: Spool
+    folders: JobFolders
+    runner: Runner
+    settings: AnalysisSettings
+    clock: Callable[[], datetime]
+    """Read again while a child runs, to renew the lease."""
+    stopping: Callable[[], bool]
+    """True once the node is to stop."""
+
+    @property
+    def name(self) -> str:
+        """The verb."""
+        return "analyze"
+
+    def due(self, now: datetime) -> Sequence[AnalysisJob]:
+        """At most one job, leased to us."""
+        if self.stopping():
+            return ()
+        job = self.jobs.lease(now, self.settings.lease_s, self.settings.max_jobs)
+        return () if job is None else (job,)
+
+    def key(self, item: AnalysisJob) -> str:
+        """An attempt."""
+        return f"job {item.job_id} fence {item.fence}"
+
+    def step(self, item: AnalysisJob, now: datetime) -> Outcome:
+        """One attempt."""
+        folder = self._prepare(item)
+        end = self.runner.run(
+            self._child(item, folder),
+            started=lambda pid, at: self.jobs.child_started(item.job_id, item.fence, pid, at),
+            wanted=self._renewal(item),
+        )
+        if end.ending is Ending.STOPPED and not self.stopping():
+            raise LostRaceError(f"job {item.job_id}: its result is no longer wanted")
+        fault = attempt_fault(end, folder / "out", self.settings)
+        if fault is None:
+            out_folder = self.folders.relative(folder / "out")
+            self.jobs.analysis_done(item.job_id, item.fence, self.clock(), out_folder)
+            self.folders.drop_attempts(item.job_id, but=item.fence)
+            return Done(
+                what=f"job {item.job_id} analyzed in {end.seconds:.1f} s, {end.peak_memory_gib:.2f} GiB at most"
+            )
+        return self._failed(item, fault, end)
+
+    def _prepare(self, job: AnalysisJob) -> Path:
+        folder = self.folders.fresh_attempt(job.job_id, job.fence)
+        snapshot(source_files(self.spool, self.studies.instances(job.study_instance_uid)), folder / "study")
+        self._lend_priors(job, folder / "priors")
+        return folder
+
+    def _lend_priors(self, job: AnalysisJob, folder: Path) -> None:
+        identity = self.studies.get(job.study_instance_uid).identity
+        rows = self.studies.priors(job.study_instance_uid, identity, job.analyzer)
+        for number, prior in enumerate(rows, start=1):
+            place = folder / str(number)
+            place.mkdir()
+            if not lend_result(self.folders.data_folder / prior.out_folder, place):
+                place.rmdir()
+                continue
+            told = {
+                "study_instance_uid": prior.study_instance_uid,
+                "study_date": prior.study_date,
+                "analyzer": job.analyzer,
+                "revision": prior.revision,
+            }
+            (place / "prior.json").write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
+            images = place / "study"
+            images.mkdir()
+            snapshot(source_files(self.spool, self.studies.instances(prior.study_instance_uid)), images)
+
+    def _child(self, job: AnalysisJob, folder: Path) -> Child:
+        places = (str(folder / "study"), str(folder / "out"), "--priors", str(folder / "priors"))
+        return Child(
+            command=(sys.executable, "-m", "analyzers", job.analyzer, *places),
+            log=folder / "stderr.log",
+            limits=Limits(
+                time_s=self.settings.time_limit_s,
+                memory_gib=self.settings.memory_limit_gib,
+                niceness=self.settings.niceness,
+            ),
+        )
+
+    def _renewal(self, job: AnalysisJob) -> Callable[[], bool]:
+        """Asked every second: renew the lease in time; ``False`` when the job is no longer ours."""
+
+        def wanted() -> bool:
+            try:
+                self.jobs.renew(job.job_id, job.fence, self.clock(), self.settings.lease_s)
+            except LostRaceError:
+                return False
+            return not self.stopping()
+
+        return wanted
+
+    def _failed(self, job: AnalysisJob, fault: AnalyzerError, end: ChildEnd) -> Outcome:
+        now = self.clock()
+        last = job.attempts >= self.settings.attempts or end.exit_code == BAD_INPUT
+        retry_at = None if last else now + timedelta(seconds=self.settings.retry_s)
+        self.jobs.attempt_failed(job.job_id, job.fence, now, str(fault), retry_at)
+        if last:
+            return Fail(cause=f"job {job.job_id} gave up: {fault}")
+        return Retry(after_s=self.settings.retry_s, cause=f"job {job.job_id}: {fault}")
+
+
+def attempt_fault(end: ChildEnd, out_folder: Path, settings: AnalysisSettings) -> AnalyzerError | None:
+    """What was wrong with an attempt; ``None`` when it left a result. No word of it comes from the child's output."""
+    match end.ending:
+        case Ending.TIMED_OUT:
+            return AnalyzerTimedOutError(f"ran longer than {settings.time_limit_s:g} s and was stopped")
+        case Ending.OUT_OF_MEMORY:
+            return AnalyzerOutOfMemoryError(f"used more than {settings.memory_limit_gib:g} GiB and was stopped")
+        case Ending.STOPPED:
+            return AnalyzerCrashedError("was stopped together with the node")
+        case Ending.EXITED if end.exit_code == 0 and (out_folder / "result.json").is_file():
+            return None
+        case Ending.EXITED if end.exit_code == 0:
+            return AnalyzerCrashedError("ended without a result")
+        case Ending.EXITED if end.exit_code == BAD_INPUT:
+            return AnalyzerCrashedError("could not read the study")
+        case _:
+            ended = f"signal {-end.exit_code}" if end.exit_code < 0 else f"exit code {end.exit_code}"
+            return AnalyzerCrashedError(f"ended with {ended}")

@@ -1,0 +1,45 @@
+"""The metronome: APScheduler says when to look; the store says what there is to do.
+
+Its jobs live in memory on purpose. A second persistent truth beside the store would disagree with it after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+SPARE_THREADS = 4
+
+
+def now_utc() -> datetime:
+    """The present moment, aware UTC: the only place where the pipeline reads a clock."""
+    return datetime.now(UTC)
+
+
+class Clock:
+    """Calls functions of one argument, ``now``, at even intervals; never two calls of the same one at once."""
+
+    def __init__(self, *, threads: int) -> None:
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(threads + SPARE_THREADS)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+
+    def every(self, seconds: float, name: str, call: Callable[[datetime], Any]) -> None:
+        """Call ``call(now)`` every so many seconds, the first time at once."""
+        self._scheduler.add_job(
+            lambda: call(now_utc()), "interval", seconds=seconds, id=name, name=name, next_run_time=now_utc()
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """End: no new call begins, those under way are waited for."""
+        self._scheduler.shutdown(wait=True)

@@ -1,0 +1,79 @@
+"""Complete: decide when a study has arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from analyzers.contract import Expectation, StudySummary
+from analyzers.headers import study_summary
+from scp_node.domain.completion import NotYet, Patience, Ready, Reception, completeness
+from scp_node.domain.outcome import Done, Outcome, Wait
+from scp_node.domain.routing import Analyze, Route, decide
+from scp_node.domain.study import Study, StudyEvent, StudyState
+from scp_node.pipeline.expectations import Expectations
+from scp_node.store.studies import StudyStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complete:
+    """The stage that ends the waiting."""
+
+    studies: StudyStore
+    expectations: Expectations
+    routes: tuple[Route, ...]
+    patience: Patience
+    association_hold_s: float
+
+    @property
+    def name(self) -> str:
+        """The verb."""
+        return "complete"
+
+    def due(self, now: datetime) -> Sequence[Study]:
+        """Studies that still arrive."""
+        return self.studies.in_state(StudyState.RECEIVING)
+
+    def key(self, item: Study) -> str:
+        """A new image makes it worth looking again."""
+        return f"{item.study_instance_uid} {item.instance_count} {item.last_received_at.isoformat()}"
+
+    def step(self, item: Study, now: datetime) -> Outcome:
+        """Ask whether the study is complete, and say so to the store."""
+        summary = summary_of(self.studies, item.study_instance_uid)
+        reception = Reception(
+            first_received_at=item.first_received_at,
+            last_received_at=item.last_received_at,
+            modalities=summary.modalities,
+            association_open=item.study_instance_uid in self.studies.studies_held_open(now, self.association_hold_s),
+        )
+        ask_at = item.last_received_at + timedelta(seconds=self.patience.quiet_when_complete_s)
+        expectation = self._expectation(item, summary) if now >= ask_at else None
+        verdict = completeness(now, reception, expectation, self.patience)
+        if isinstance(verdict, NotYet):
+            return Wait(until=verdict.until if now >= ask_at else min(verdict.until, ask_at), why=verdict.why)
+        return self._close(item, verdict, now)
+
+    def _expectation(self, item: Study, summary: StudySummary) -> Expectation | None:
+        decision = decide(summary, self.studies.senders(item.study_instance_uid), self.routes).decision
+        if not isinstance(decision, Analyze):
+            return None
+        return self.expectations.ask(summary, decision.analyzers, self.key(item))
+
+    def _close(self, item: Study, verdict: Ready, now: datetime) -> Outcome:
+        uid = item.study_instance_uid
+        self.studies.apply(
+            uid,
+            StudyEvent.FOUND_COMPLETE,
+            reason=verdict.reason,
+            now=now,
+            expect_revision=item.revision,
+            detail={"missing": list(verdict.missing)},
+        )
+        return Done(what=f"study {uid} complete: {verdict.reason}")
+
+
+def summary_of(studies: StudyStore, study_instance_uid: str) -> StudySummary:
+    """The headers of the usable images of a study."""
+    return study_summary(instance.summary for instance in studies.instances(study_instance_uid))

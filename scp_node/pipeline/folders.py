@@ -1,0 +1,85 @@
+"""Where the files of a job lie, and the read-only snapshot of a study that an analyzer is shown.
+
+``DATA/jobs/<job>/<fence>/study`` holds copies under neutral names: an analyzer cannot alter the spool through them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scp_node.store.spool import Spool
+from scp_node.store.study_rows import StoredInstance
+
+READ_ONLY = 0o444
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFolders:
+    """The folders of all jobs below the data folder."""
+
+    data_folder: Path
+
+    def job(self, job_id: int) -> Path:
+        """Everything of one job; the encoder's JOB_FOLDER."""
+        return self.data_folder / "jobs" / str(job_id)
+
+    def attempt(self, job_id: int, fence: int) -> Path:
+        """One attempt: its own folder, so that two attempts never mix."""
+        return self.job(job_id) / str(fence)
+
+    def relative(self, path: Path) -> str:
+        """A path below the data folder as the database keeps it."""
+        return str(path.relative_to(self.data_folder))
+
+    def fresh_attempt(self, job_id: int, fence: int) -> Path:
+        """Make the empty folder of an attempt with ``study``, ``priors`` and ``out`` in it."""
+        folder = self.attempt(job_id, fence)
+        if folder.exists():
+            shutil.rmtree(folder)
+        for name in ("study", "priors", "out"):
+            (folder / name).mkdir(parents=True)
+        return folder
+
+    def drop_attempts(self, job_id: int, *, but: int | None = None) -> None:
+        """Remove the folders of attempts whose results nobody will take."""
+        folder = self.job(job_id)
+        if not folder.is_dir():
+            return
+        for entry in folder.iterdir():
+            if entry.name.isdigit() and entry.name != str(but):
+                shutil.rmtree(entry)
+
+
+def snapshot(sources: Iterable[Path], folder: Path) -> None:
+    """Copy files into ``folder`` as 000001.dcm, 000002.dcm ..., read-only."""
+    for number, source in enumerate(sources, start=1):
+        copy = folder / f"{number:06d}.dcm"
+        shutil.copyfile(source, copy)
+        copy.chmod(READ_ONLY)
+
+
+def source_files(spool: Spool, instances: Iterable[StoredInstance]) -> Iterator[Path]:
+    """The files of instances, in the order of their SOP Instance UIDs; purged ones are left out."""
+    for instance in sorted(instances, key=lambda each: each.summary.sop_instance_uid):
+        if instance.spool_key is not None:
+            yield spool.path(instance.spool_key)
+
+
+def lend_result(out_folder: Path, folder: Path) -> bool:
+    """Copy an earlier result and its segments as a prior; ``False`` when it is no longer there."""
+    result = out_folder / "result.json"
+    if not result.is_file():
+        return False
+    shutil.copyfile(result, folder / "result.json")
+    segments = out_folder / "segments"
+    if segments.is_dir():
+        shutil.copytree(segments, folder / "segments")
+    return True
+
+
+def bytes_below(folders: Sequence[Path]) -> int:
+    """Total size of all files below the folders, in bytes."""
+    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
