@@ -8,12 +8,12 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
+from analyzers.wire import instance_to_json
 from scp_node.domain.reception import HeldInstance, compare, pixel_form
 from scp_node.domain.study import ReceivedInstance, Reception, Study, StudyEvent, StudyState
 from scp_node.store import tables
 from scp_node.store.job_rows import is_spent, supersede_unencoded
 from scp_node.store.study_rows import find_study, identity_columns, require_study, subject_of
-from scp_node.store.summaries import summary_to_json
 from scp_node.store.transitions import advance, note
 
 Patient = tuple[str, str]
@@ -166,7 +166,7 @@ def _file_columns(received: ReceivedInstance) -> dict[str, Any]:
         "byte_count": received.byte_count,
         "dataset_digest": received.dataset_digest,
         "geometry_digest": received.geometry_digest,
-        "summary": summary_to_json(received.summary),
+        "summary": instance_to_json(received.summary),
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, insert, select
 
 from scp_node.domain.delivery import EncodedObject, ObjectKind
 from scp_node.domain.job import AnalysisJob, JobEvent, JobState
+from scp_node.domain.study import Study
 from scp_node.errors import StoreError
 from scp_node.store import tables
 from scp_node.store.transitions import JOB, Subject, advance
@@ -69,12 +71,12 @@ def jobs_of(connection: Connection, study_instance_uid: str) -> list[AnalysisJob
 
 def supersede_unencoded(connection: Connection, study_instance_uid: str, now: datetime, cause: str) -> int:
     """End every job of a study that was not encoded yet; return how many."""
-    living = [job for job in jobs_of(connection, study_instance_uid) if job.state in UNENCODED]
-    for job in living:
+    unfinished = [job for job in jobs_of(connection, study_instance_uid) if job.state in UNENCODED]
+    for job in unfinished:
         # The fence is raised so that a running attempt finds that it lost.
         values = {"lease_expires_at": None, "fence": job.fence + 1, "last_cause": cause}
         advance(connection, job_subject(job), JobEvent.INPUTS_CHANGED, now=now, reason=cause, values=values)
-    return len(living)
+    return len(unfinished)
 
 
 def is_spent(connection: Connection, study_instance_uid: str, revision: int) -> bool:
@@ -101,3 +103,53 @@ def object_of(row: RowMapping) -> EncodedObject:
         file=row["file"],
         digest=row["digest"],
     )
+
+
+def living(connection: Connection, study: Study, analyzers: Sequence[str]) -> list[AnalysisJob]:
+    """The jobs of the study's present revision for these analyzers that are not superseded."""
+    return [
+        job
+        for job in jobs_of(connection, study.study_instance_uid)
+        if job.revision == study.revision and job.state is not JobState.SUPERSEDED and job.analyzer in analyzers
+    ]
+
+
+def insert_missing(
+    connection: Connection, study: Study, analyzers: Sequence[str], peers: Sequence[str], now: datetime
+) -> None:
+    """Queue a job for each analyzer that has none living in the study's present revision."""
+    present = {job.analyzer for job in living(connection, study, analyzers)}
+    for analyzer in analyzers:
+        if analyzer not in present:
+            connection.execute(
+                insert(tables.job).values(
+                    study_instance_uid=study.study_instance_uid,
+                    analyzer=analyzer,
+                    revision=study.revision,
+                    peers=list(peers),
+                    state=JobState.QUEUED.value,
+                    state_since=now,
+                    attempts=0,
+                    fence=0,
+                    not_before=now,
+                    out_folder="",
+                    last_cause="",
+                    answered=False,
+                )
+            )
+
+
+def require_analyzable(study: Study) -> None:
+    """Refuse a study that must not be analysed as it is.
+
+    Raises
+    ------
+    StoreError
+        If a conflict holds it, or its images are purged.
+    """
+    if study.sources_purged:
+        msg = f"the images of study {study.study_instance_uid} are purged: send the whole study again"
+        raise StoreError(msg)
+    if study.conflict:
+        msg = f"study {study.study_instance_uid} is held: {study.conflict}"
+        raise StoreError(msg)

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select
 
 from analyzers.contract import InstanceSummary
+from analyzers.wire import instance_from_json
 from scp_node.domain.reception import pixel_form
 from scp_node.domain.study import Identity, Study, StudyEvent, StudyState
 from scp_node.errors import UnknownStudyError
 from scp_node.store import tables
-from scp_node.store.summaries import summary_from_json
 from scp_node.store.transitions import STUDY, Subject
 
 StudySubject = Subject[StudyState, StudyEvent]
@@ -99,7 +99,7 @@ def subject_of(study: Study) -> StudySubject:
 
 def instance_of(row: RowMapping) -> StoredInstance:
     """The stored instance of a row of the instance table."""
-    summary = summary_from_json(row["summary"])
+    summary = instance_from_json(row["summary"])
     digests: Mapping[str, str] = row["pixel_digests"]
     return StoredInstance(
         summary=summary,

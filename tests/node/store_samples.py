@@ -7,7 +7,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from analyzers.contract import Code, FrameSummary, InstanceSummary
-from scp_node.domain.study import Identity, ReceivedInstance
+from scp_node.domain.delivery import EncodedObject, ObjectKind
+from scp_node.domain.job import AnalysisJob
+from scp_node.domain.study import Identity, ReceivedInstance, StudyEvent
+from scp_node.store.database import Database
+from scp_node.store.jobs import JobStore, NewObject
+from scp_node.store.studies import StudyStore
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 STUDY = "1.2.826.0.1.3680043.10.1"
@@ -101,3 +106,60 @@ def received(
 
 def in_series(instance: ReceivedInstance, series_instance_uid: str) -> ReceivedInstance:
     return replace(instance, summary=replace(instance.summary, series_instance_uid=series_instance_uid))
+
+
+def named(instance: ReceivedInstance, sop_instance_uid: str) -> ReceivedInstance:
+    return replace(instance, summary=replace(instance.summary, sop_instance_uid=sop_instance_uid))
+
+
+def routed(
+    database: Database, *, analyzers: tuple[str, ...] = ("cta",), peers: tuple[str, ...] = ("pacs",), after_s: float = 0
+) -> list[AnalysisJob]:
+    """Two images arrive, the study is complete and routed; the jobs are queued at ``after_s`` + 121 s."""
+    studies = StudyStore(database)
+    studies.record_many([received(1, after_s=after_s), received(2, after_s=after_s)], at(after_s))
+    return complete_and_route(database, analyzers=analyzers, peers=peers, after_s=after_s)
+
+
+def complete_and_route(
+    database: Database, *, analyzers: tuple[str, ...] = ("cta",), peers: tuple[str, ...] = ("pacs",), after_s: float = 0
+) -> list[AnalysisJob]:
+    studies = StudyStore(database)
+    found = studies.apply(STUDY, StudyEvent.FOUND_COMPLETE, reason="quiet", now=at(after_s + 120))
+    return JobStore(database).route(
+        STUDY, analyzers, peers, found.revision, "pump words", at(after_s + 121), StudyEvent.ROUTE_ANALYZE
+    )
+
+
+def analyzed(database: Database, *, after_s: float = 130) -> AnalysisJob:
+    """The next queued job is leased, and its result taken a minute later."""
+    jobs = JobStore(database)
+    job = jobs.lease(at(after_s), 60, 8)
+    assert job is not None
+    return jobs.analysis_done(job.job_id, job.fence, at(after_s + 60), f"jobs/{job.job_id}/{job.fence}/out")
+
+
+def new_object(job: AnalysisJob, kind: ObjectKind) -> NewObject:
+    number = list(ObjectKind).index(kind) + 1
+    return NewObject(
+        kind=kind,
+        sop_class_uid=CT_IMAGE,
+        sop_instance_uid=f"2.25.{job.job_id}.{number}",
+        series_instance_uid=f"2.25.{job.job_id}.100{number}",
+        study_instance_uid=job.study_instance_uid,
+        file=f"jobs/{job.job_id}/objects/{number}.dcm",
+        digest=f"digest-{job.job_id}-{number}",
+    )
+
+
+def encoded(
+    database: Database,
+    job: AnalysisJob,
+    *,
+    after_s: float = 200,
+    kinds: tuple[ObjectKind, ...] = (ObjectKind.REPORT, ObjectKind.SEGMENTATION),
+) -> list[EncodedObject]:
+    """The objects are encoded and queued for every peer of the job."""
+    objects = [new_object(job, kind) for kind in kinds]
+    deliveries = [(index, peer) for index in range(len(objects)) for peer in job.peers]
+    return JobStore(database).encoded(job.job_id, at(after_s), objects, deliveries)

@@ -1,0 +1,296 @@
+"""Deliveries: one queue for each peer, from queued to committed; nothing is given up silently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, exists, insert, or_, select, update
+
+from scp_node.domain.delivery import Delivery, DeliveryEvent, DeliveryState, ObjectKind
+from scp_node.errors import StoreError
+from scp_node.store import tables
+from scp_node.store.database import Database
+from scp_node.store.job_rows import object_of
+from scp_node.store.transitions import DELIVERY, Subject, advance
+
+LEASE_S = 900.0
+"""How long one sending may take: longer than any time-out of an association."""
+
+_FIRST_KINDS = [kind.value for kind in ObjectKind if kind.send_rank == 0]
+_STORED = [DeliveryState.SENT.value, DeliveryState.COMMITTED.value]
+_NOT_ASKED: dict[str, Any] = {"commitment_uid": None, "commitment_asked_at": None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitmentReport:
+    """What a peer reported about one storage commitment transaction (PS3.4 annex J)."""
+
+    report_id: int
+    transaction_uid: str
+    received_at: datetime
+    committed_uids: frozenset[str]
+    failed: Mapping[str, int]
+    """Failure reason (0008,1197) by SOP Instance UID."""
+
+
+class DeliveryStore:
+    """The queues of the peers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- reading ---
+
+    def get(self, delivery_id: int) -> Delivery:
+        """The delivery.
+
+        Raises
+        ------
+        StoreError
+            If there is none.
+        """
+        with self._database.reading() as connection:
+            return _require(connection, delivery_id)
+
+    def of_job(self, job_id: int) -> list[Delivery]:
+        """Every delivery of a job's objects."""
+        return self._found(_SELECT.where(tables.encoded_object.c.job_id == job_id))
+
+    def of_study(self, study_instance_uid: str) -> list[Delivery]:
+        """Every delivery of the results of a study."""
+        return self._found(_SELECT.join(tables.job).where(tables.job.c.study_instance_uid == study_instance_uid))
+
+    def of_transaction(self, transaction_uid: str) -> list[Delivery]:
+        """The deliveries whose commitment was asked for under a transaction."""
+        return self._found(_SELECT.where(tables.delivery.c.commitment_uid == transaction_uid))
+
+    # --- sending ---
+
+    def due(self, peer: str, now: datetime, limit: int, *, lease_s: float = LEASE_S) -> list[Delivery]:
+        """Lease what is to be sent to one peer now: the oldest results first, images and segmentations before reports.
+
+        A report waits until everything that it points at, of the same job and for the same peer, is stored there.
+        """
+        with self._database.writing() as connection:
+            rows = connection.execute(_due(peer, now).limit(limit)).mappings().all()
+            return [
+                _advance(
+                    connection,
+                    _delivery_of(row),
+                    DeliveryEvent.LEASED,
+                    now=now,
+                    values={
+                        "attempts": row["attempts"] + 1,
+                        "lease_expires_at": now + timedelta(seconds=lease_s),
+                    },
+                )
+                for row in rows
+            ]
+
+    def apply(
+        self,
+        delivery_id: int,
+        event: DeliveryEvent,
+        *,
+        now: datetime,
+        cause: str = "",
+        status: int | None = None,
+        not_before: datetime | None = None,
+    ) -> Delivery:
+        """Apply what became of a delivery.
+
+        Parameters
+        ----------
+        cause : str
+            One sentence without patient data.
+        status : int or None
+            DIMSE status, where the peer answered one.
+        not_before : datetime or None
+            When it may be tried again, for an event that queues it again.
+
+        Raises
+        ------
+        IllegalTransitionError
+            If the event is not legal in the state of the delivery.
+        """
+        with self._database.writing() as connection:
+            found = _require(connection, delivery_id)
+            values: dict[str, Any] = {"lease_expires_at": None, "last_cause": cause}
+            if status is not None:
+                values["last_status"] = status
+            if DELIVERY.lifecycle.after(found.state, event) is DeliveryState.QUEUED:
+                values |= _NOT_ASKED | {"not_before": not_before or now}
+            detail = {"peer": found.peer, "status": status}
+            return _advance(connection, found, event, now=now, reason=cause, detail=detail, values=values)
+
+    def expire_leases(self, now: datetime, *, as_of: datetime | None = None) -> int:
+        """Queue again what a sender that died had leased; return how many. At start, ``as_of`` the far future."""
+        delivery = tables.delivery.c
+        with self._database.writing() as connection:
+            rows = (
+                connection.execute(
+                    _SELECT.where(
+                        delivery.state == DeliveryState.SENDING.value,
+                        or_(delivery.lease_expires_at.is_(None), delivery.lease_expires_at <= (as_of or now)),
+                    )
+                )
+                .mappings()
+                .all()
+            )
+            values = {"lease_expires_at": None, "not_before": now, "last_cause": "its lease ran out"}
+            for row in rows:
+                _advance(connection, _delivery_of(row), DeliveryEvent.LEASE_EXPIRED, now=now, values=values)
+            return len(rows)
+
+    def requeue(self, now: datetime, *, study_instance_uid: str | None = None, peer: str | None = None) -> int:
+        """Send again what failed or was withheld, by a person's wish; return how many.
+
+        At least one of study and peer is given; both narrow the choice.
+        """
+        if study_instance_uid is None and peer is None:
+            msg = "name a study or a peer"
+            raise ValueError(msg)
+        stopped = [DeliveryState.FAILED.value, DeliveryState.WITHHELD.value]
+        wanted = _SELECT.where(tables.delivery.c.state.in_(stopped))
+        if study_instance_uid is not None:
+            wanted = wanted.join(tables.job).where(tables.job.c.study_instance_uid == study_instance_uid)
+        if peer is not None:
+            wanted = wanted.where(tables.delivery.c.peer == peer)
+        with self._database.writing() as connection:
+            rows = connection.execute(wanted).mappings().all()
+            values = {"not_before": now, "attempts": 0, **_NOT_ASKED}
+            for row in rows:
+                _advance(connection, _delivery_of(row), DeliveryEvent.REQUEUED, now=now, values=values)
+            return len(rows)
+
+    # --- commitment ---
+
+    def awaiting_commitment(self, peer: str) -> list[Delivery]:
+        """What the peer accepted and has not proved to hold, the oldest first."""
+        delivery = tables.delivery.c
+        return self._found(_SELECT.where(delivery.peer == peer, delivery.state == DeliveryState.SENT.value))
+
+    def commitment_asked(self, delivery_ids: Sequence[int], transaction_uid: str, now: datetime) -> None:
+        """Note the transaction, before the request leaves: the answer may come on another association at once."""
+        delivery = tables.delivery.c
+        with self._database.writing() as connection:
+            connection.execute(
+                update(tables.delivery)
+                .where(delivery.delivery_id.in_(delivery_ids), delivery.state == DeliveryState.SENT.value)
+                .values(commitment_uid=transaction_uid, commitment_asked_at=now)
+            )
+
+    def commitment_reported(
+        self, transaction_uid: str, committed_uids: Sequence[str], failed: Mapping[str, int], now: datetime
+    ) -> None:
+        """Record a report that arrived at our port; outbound acts on it."""
+        with self._database.writing() as connection:
+            connection.execute(
+                insert(tables.commitment_report).values(
+                    transaction_uid=transaction_uid,
+                    received_at=now,
+                    committed_uids=sorted(committed_uids),
+                    failed=dict(failed),
+                    acted_on=False,
+                )
+            )
+
+    def commitment_reports(self) -> list[CommitmentReport]:
+        """Reports that nobody acted on yet, the oldest first."""
+        report = tables.commitment_report
+        with self._database.reading() as connection:
+            rows = connection.execute(select(report).where(report.c.acted_on.is_(False)).order_by(report.c.report_id))
+            return [
+                CommitmentReport(
+                    report_id=row["report_id"],
+                    transaction_uid=row["transaction_uid"],
+                    received_at=row["received_at"],
+                    committed_uids=frozenset(row["committed_uids"]),
+                    failed=row["failed"],
+                )
+                for row in rows.mappings()
+            ]
+
+    def report_acted_on(self, report_id: int) -> None:
+        """Close a report; its row stays."""
+        report = tables.commitment_report
+        with self._database.writing() as connection:
+            connection.execute(update(report).where(report.c.report_id == report_id).values(acted_on=True))
+
+    def _found(self, wanted: Select[Any]) -> list[Delivery]:
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted.order_by(tables.delivery.c.delivery_id))
+            return [_delivery_of(row) for row in rows.mappings()]
+
+
+_SELECT = select(
+    tables.delivery,
+    *(column for column in tables.encoded_object.c if column.name != "object_id"),
+).join(tables.encoded_object)
+
+
+def _due(peer: str, now: datetime) -> Select[Any]:
+    delivery, encoded = tables.delivery.c, tables.encoded_object.c
+    other, other_object = tables.delivery.alias(), tables.encoded_object.alias()
+    unstored = exists().where(
+        other.c.object_id == other_object.c.object_id,
+        other_object.c.job_id == encoded.job_id,
+        other.c.peer == peer,
+        other_object.c.kind.in_(_FIRST_KINDS),
+        other.c.state.not_in(_STORED),
+    )
+    return (
+        _SELECT.where(delivery.peer == peer)
+        .where(delivery.state == DeliveryState.QUEUED.value, delivery.not_before <= now)
+        .where(or_(encoded.kind.in_(_FIRST_KINDS), ~unstored))
+        .order_by(encoded.job_id, encoded.kind.not_in(_FIRST_KINDS), delivery.delivery_id)
+    )
+
+
+def _delivery_of(row: RowMapping) -> Delivery:
+    return Delivery(
+        delivery_id=row["delivery_id"],
+        encoded=object_of(row),
+        peer=row["peer"],
+        state=DeliveryState(row["state"]),
+        attempts=row["attempts"],
+        not_before=row["not_before"],
+        queued_at=row["queued_at"],
+        lease_expires_at=row["lease_expires_at"],
+        last_status=row["last_status"],
+        last_cause=row["last_cause"],
+        commitment_uid=row["commitment_uid"],
+        commitment_asked_at=row["commitment_asked_at"],
+    )
+
+
+def _require(connection: Connection, delivery_id: int) -> Delivery:
+    row = connection.execute(_SELECT.where(tables.delivery.c.delivery_id == delivery_id)).mappings().one_or_none()
+    if row is None:
+        msg = f"there is no delivery {delivery_id}"
+        raise StoreError(msg)
+    return _delivery_of(row)
+
+
+def _advance(
+    connection: Connection,
+    found: Delivery,
+    event: DeliveryEvent,
+    *,
+    now: datetime,
+    reason: str = "",
+    detail: Mapping[str, Any] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Delivery:
+    subject = Subject(
+        kind=DELIVERY,
+        key=found.delivery_id,
+        state=found.state,
+        study_instance_uid=found.encoded.study_instance_uid,
+    )
+    told = detail or {"peer": found.peer}
+    advance(connection, subject, event, now=now, reason=reason, detail=told, values=values)
+    return _require(connection, found.delivery_id)
