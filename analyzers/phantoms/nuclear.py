@@ -143,7 +143,7 @@ def perfusion_series(
         description=names[1 if german else 0],
         image_kind="WHOLE BODY" if whole_body else "STATIC",
         begun_at=begun_at,
-        frame_s=frame_s / 10 if request.has("low-counts") else frame_s,
+        frame_s=frame_s / 20 if request.has("low-counts") else frame_s,
         tracers=tracers,
         windows=windows,
         collimator=HIGH_RESOLUTION if request.rng("collimator").random() < 0.6 else GENERAL_PURPOSE,

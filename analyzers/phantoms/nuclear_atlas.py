@@ -42,7 +42,7 @@ OUTLINE_MM = (
     (400, 72, 92),
     (435, 52, 66),
     (452, 12, 16),
-)
+)  # fmt: skip
 
 # Attenuation of inflated lung at 140 keV in 1/mm, mean over persons and depths of breathing.
 LUNG_PER_MM = 0.0043

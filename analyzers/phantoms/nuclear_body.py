@@ -123,7 +123,6 @@ def attenuation_map(builder: BodyBuilder) -> FloatArray:
         "lung_right": builder.stature.lung_per_mm,
         "lung_left": builder.stature.lung_per_mm,
         "pump": PUMP_PER_MM,
-        "stomach_lumen": 0.6 * SOFT_PER_MM + 0.4 * GAS_PER_MM,
         "colon": 0.7 * SOFT_PER_MM + 0.3 * GAS_PER_MM,
     }
     for name, per_mm in materials.items():
@@ -131,4 +130,9 @@ def attenuation_map(builder: BodyBuilder) -> FloatArray:
             continue
         solid = builder.solids[name]
         result[solid.box] += solid.occupancy_zyx * np.float32(per_mm - SOFT_PER_MM)
+    stomach = builder.solids["stomach_lumen"]
+    # Gas rises to the front of a patient who lies on the back.
+    y_mm = builder.grid.axis_mm(1)[stomach.box[1]][None, :, None]
+    gas = stomach.occupancy_zyx * (y_mm < stomach.centroid_lps_mm(builder.grid)[1] - 4.0)
+    result[stomach.box] += gas.astype(np.float32) * np.float32(GAS_PER_MM - SOFT_PER_MM)
     return np.asarray(np.maximum(result, 0.0), np.float32)

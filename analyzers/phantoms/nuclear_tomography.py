@@ -143,12 +143,14 @@ def with_reconstruction_noise(
 
 
 def tomography_series(series: NuclearSeries, number: int, kind: str, description: str) -> NuclearSeries:
-    """A series of tomography that follows a planar one by twenty minutes per number."""
+    """A series of tomography, photopeak of the first tracer alone, that follows a planar one."""
     return replace(
         series,
         number=number,
         image_kind=kind,
         description=description,
+        tracers=series.tracers[:1],
+        windows=series.windows[:1],
         begun_at=series.begun_at + dt.timedelta(minutes=6 + 2 * number),
         frame_s=1500.0,
     )

@@ -114,7 +114,7 @@ def truth_measurements(scene: Scene, expected_fraction: float | None) -> tuple[T
             key="lung_shunt_fraction_corrected",
             value=truth,
             unit="1",
-            tolerance=0.025 + 0.25 * truth,
+            tolerance=0.025 + 0.25 * truth + (1.0 - lung_share_in_field(scene)) * truth,
             tolerance_reason="One factor serves all patients, but lung and liver attenuate differently in each.",
         ),
         TruthMeasurement(

@@ -15,7 +15,7 @@ VARIANTS = {
     "free-pertechnetate": "free tracer in stomach wall, thyroid, salivary glands, kidneys and bladder",
     "hot-tip": "tracer clings to the tip of the catheter",
     "pocket-extravasation": "a large part was spilt round the pump; the field lies lower",
-    "low-counts": "exposed for a tenth of the time",
+    "low-counts": "exposed for a twentieth of the time",
     "motion": "the patient slips during the exposure",
     "separate-views": "one object per view",
     "laterals": "left and right lateral views too",
