@@ -62,6 +62,10 @@ class AnalyzeJobs:
 
     def step(self, item: AnalysisJob, now: datetime) -> Outcome:
         """One attempt."""
+        if item.attempts > self.settings.attempts:
+            # Each earlier attempt ended together with the node; one more could end it again.
+            self.jobs.attempt_failed(item.job_id, item.fence, self.clock(), "ended the node each time it ran", None)
+            return Fail(cause=f"job {item.job_id} gave up: every attempt ended with the node")
         folder = self._prepare(item)
         end = self.runner.run(
             self._child(item, folder),
