@@ -13,11 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pydicom
+
 from analyzers.contract import StudySummary
 from analyzers.wire import summary_from_json
 from scp_node.domain.routing import Analyze, Routed, decide
 from scp_node.errors import EncodingError, NodeError
-from scp_node.inbound.intake import identity_of_file
+from scp_node.inbound.intake import identity_of
 from scp_node.objects.manifest import OBJECTS_FOLDER, ManifestEntry, read_manifest
 from scp_node.objects.order import EncodingOrder, write_order
 from scp_node.pipeline.analyze import BAD_INPUT, attempt_fault
@@ -122,7 +124,7 @@ class Offline:
             study_folder=study_folder,
             out_folder=job / "out",
             failure=None,
-            identity=identity_of_file(files[0]),
+            identity=identity_of(pydicom.dcmread(files[0], stop_before_pixels=True)),
             input_digest=folder_digest(files),
             settings_digest=DEFAULT_ANALYZER_SETTINGS,
             device_serial_number=objects.device_serial_number,

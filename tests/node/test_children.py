@@ -87,7 +87,8 @@ def test_a_child_whose_result_is_unwanted_is_stopped(tmp_path: Path) -> None:
 
 
 def test_grandchildren_end_with_the_child(tmp_path: Path) -> None:
-    program = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); print(p.pid)"
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    program = f"import subprocess; print(subprocess.Popen({sleeper!r}).pid)"
     end, _pid = run(tmp_path, program)
     assert end.exit_code == 0
     assert gone(int(end.stdout))
