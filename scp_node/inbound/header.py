@@ -1,0 +1,124 @@
+"""The header of a received data set: read tolerantly, bounded, and never further than the pixels."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from scp_node.dimse.text import UNREADABLE
+from scp_node.errors import UnreadableObjectError
+from scp_node.inbound.usability import may_be_image
+
+MAX_HEADER_BYTES = 64 * 1024 * 1024
+"""Up to the pixels. An enhanced MR of 5,000 frames needs about 50 MB; what is longer is no header."""
+UNDEFINED_LENGTH = 0xFFFFFFFF
+
+_PIXEL_TAGS = frozenset({Tag("FloatPixelData"), Tag("DoubleFloatPixelData"), Tag("PixelData")})
+_LAST_GROUP_OF_IDENTIFICATION = 0x0020
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelElement:
+    """Where the value of Pixel Data lies in the (inflated) data set."""
+
+    offset_bytes: int
+    length_bytes: int
+    """:data:`UNDEFINED_LENGTH` for encapsulated pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What was read of one data set."""
+
+    dataset: Dataset
+    pixels: PixelElement | None
+    """``None`` if the object has no pixels."""
+
+
+def read_header(content: bytes, sop_class_uid: str, transfer_syntax_uid: str) -> Header:
+    """Read up to the pixels; of an object that is no image, only what identifies it.
+
+    Parameters
+    ----------
+    content : bytes
+        Data set as received, without file meta information.
+    sop_class_uid, transfer_syntax_uid : str
+        Of the C-STORE command and of the presentation context.
+
+    Raises
+    ------
+    UnreadableObjectError
+        If the bytes are no data set in that transfer syntax, if they end before the data set does, or if the header
+        is longer than :data:`MAX_HEADER_BYTES`.
+    """
+    syntax = UID(transfer_syntax_uid)
+    stream = BytesIO(inflated_start(content) if syntax == DeflatedExplicitVRLittleEndian else content)
+    reading = _Reading(stream, whole=may_be_image(sop_class_uid))
+    try:
+        dataset = read_dataset(
+            stream,
+            is_implicit_VR=syntax.is_implicit_VR,
+            is_little_endian=syntax.is_little_endian,
+            stop_when=reading.ends_before,
+        )
+    except UNREADABLE as fault:
+        raise UnreadableObjectError("the data set is not in the negotiated transfer syntax") from fault
+    if not len(dataset):
+        raise UnreadableObjectError("the data set holds no element")
+    if not reading.ended:
+        _require_last_value(dataset)
+    return Header(dataset=dataset, pixels=reading.pixels)
+
+
+class _Reading:
+    """Says where to stop, and remembers where the pixels are."""
+
+    def __init__(self, stream: BytesIO, *, whole: bool) -> None:
+        self._stream = stream
+        self._whole = whole
+        self.pixels: PixelElement | None = None
+        self.ended = False
+
+    def ends_before(self, tag: BaseTag, _vr: str | None, length: int) -> bool:
+        offset_bytes = self._stream.tell()
+        if offset_bytes > MAX_HEADER_BYTES:
+            raise UnreadableObjectError(f"the header is longer than {MAX_HEADER_BYTES >> 20} MiB")
+        if tag in _PIXEL_TAGS:
+            self.pixels = PixelElement(offset_bytes=offset_bytes, length_bytes=length)
+            self.ended = True
+        elif not self._whole and tag.group > _LAST_GROUP_OF_IDENTIFICATION:
+            self.ended = True
+        return self.ended
+
+
+def _require_last_value(dataset: Dataset) -> None:
+    """A transfer that broke off shows in the last value: the parser takes what there is."""
+    elements: list[object] = [dataset.get_item(tag) for tag in dataset.keys()]  # noqa: SIM118 - values would convert
+    raw = [element for element in elements if isinstance(element, RawDataElement)]
+    last = max(raw, key=lambda element: element.value_tell, default=None)
+    if last is None or last.length == UNDEFINED_LENGTH or last.value is None:
+        return
+    if len(last.value) < last.length:
+        raise UnreadableObjectError("the data set ends in the middle of a value")
+
+
+def inflated_start(content: bytes) -> bytes:
+    """The first :data:`MAX_HEADER_BYTES` of a deflated data set (PS3.5 A.5).
+
+    Raises
+    ------
+    UnreadableObjectError
+        If it is not deflated.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        return inflater.decompress(content, MAX_HEADER_BYTES)
+    except zlib.error as fault:
+        raise UnreadableObjectError("the data set is not deflated as its transfer syntax says") from fault
