@@ -16,6 +16,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 _T = TypeVar("_T")
 
 
@@ -24,7 +26,7 @@ class ContractBrokenError(ValueError):
 
 
 def to_json(value: object, *, omit_defaults: bool = False) -> Any:
-    """Turn dataclasses, tuples, mappings and plain values into what ``json.dumps`` takes.
+    """Turn dataclasses, tuples, mappings, plain values and NumPy scalars into what ``json.dumps`` takes.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def to_json(value: object, *, omit_defaults: bool = False) -> Any:
             for field in dataclasses.fields(value)
             if not (omit_defaults and getattr(value, field.name) == _default_of(field))
         }
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         raise ContractBrokenError(f"{value} is not a number that a result may hold")
     if value is None or isinstance(value, str | int | float):
@@ -76,6 +80,8 @@ def from_json(kind: type[_T], value: object, where: str) -> _T:
 
 
 def _read(kind: Any, value: object, where: str) -> object:
+    if kind is Any:
+        return value
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(kind, value, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

@@ -9,30 +9,72 @@ with a folder whose ``result.json`` is written last, so that its presence means 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from analyzers.contract import Complete, Expectation, InstanceSummary, Missing, StudySummary
 from analyzers.json_values import ContractBrokenError, from_json, to_json
+from analyzers.result_files import (
+    RESULT_FILE,
+    RESULT_SCHEMA,
+    AnalysedStudy,
+    AnalyzerIdentity,
+    PictureFile,
+    ResultFile,
+    SegmentFile,
+    read_result,
+    study_of,
+    write_result,
+)
 
 __all__ = [
+    "PRIOR_FILE",
+    "PRIOR_SCHEMA",
+    "RESULT_FILE",
+    "RESULT_SCHEMA",
     "SUMMARY_FILE",
     "SUMMARY_SCHEMA",
+    "AnalysedStudy",
+    "AnalyzerIdentity",
     "ContractBrokenError",
+    "PictureFile",
+    "PriorRecord",
+    "ResultFile",
+    "SegmentFile",
     "expectation_from_json",
     "expectation_to_json",
     "instance_from_json",
     "instance_to_json",
+    "read_prior",
+    "read_result",
     "read_summary",
+    "study_of",
     "summary_from_json",
     "summary_to_json",
+    "write_prior",
+    "write_result",
     "write_summary",
 ]
 
 SUMMARY_SCHEMA = "hai-summary/1"
 SUMMARY_FILE = "summary.json"
+PRIOR_SCHEMA = "hai-prior/1"
+PRIOR_FILE = "prior.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorRecord:
+    """What the node says of one earlier result that it hands to an analyzer.
+
+    The folder that holds it, ``PRIORS/<n>/``, is the OUT folder of that result, with the images in ``study/`` if they
+    are still kept.
+    """
+
+    study_date: str
+    """``YYYYMMDD``; empty when unknown."""
+    revision: int
 
 
 def instance_to_json(instance: InstanceSummary) -> dict[str, Any]:
@@ -53,17 +95,12 @@ def summary_to_json(summary: StudySummary) -> dict[str, Any]:
 
 def summary_from_json(value: object) -> StudySummary:
     """Read what :func:`summary_to_json` wrote; raises ContractBrokenError naming the key."""
-    if not isinstance(value, dict) or value.get("schema") != SUMMARY_SCHEMA:
-        raise ContractBrokenError(f"summary.schema: expected {SUMMARY_SCHEMA!r}")
-    return from_json(StudySummary, {key: item for key, item in value.items() if key != "schema"}, "summary")
+    return from_json(StudySummary, _without_schema(value, SUMMARY_SCHEMA, "summary"), "summary")
 
 
 def write_summary(path: Path, summary: StudySummary) -> None:
     """Write ``summary.json``, atomically (temporary name, then rename)."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(summary_to_json(summary), file, ensure_ascii=False, separators=(",", ":"))
-    os.replace(temporary, path)
+    _write(path, summary_to_json(summary))
 
 
 def read_summary(path: Path) -> StudySummary:
@@ -76,11 +113,17 @@ def read_summary(path: Path) -> StudySummary:
     OSError
         If it cannot be read.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ContractBrokenError(f"{path.name}: not JSON: {error}") from error
-    return summary_from_json(value)
+    return summary_from_json(_read(path))
+
+
+def write_prior(path: Path, prior: PriorRecord) -> None:
+    """Write ``prior.json``, atomically."""
+    _write(path, {"schema": PRIOR_SCHEMA, **to_json(prior)})
+
+
+def read_prior(path: Path) -> PriorRecord:
+    """Read ``prior.json``; raises like :func:`read_summary`."""
+    return from_json(PriorRecord, _without_schema(_read(path), PRIOR_SCHEMA, "prior"), "prior")
 
 
 def expectation_to_json(expectation: Expectation) -> dict[str, Any]:
@@ -104,3 +147,23 @@ def expectation_from_json(value: object) -> Expectation:
             return from_json(Missing, rest, "expectation")
         case other:
             raise ContractBrokenError(f"expectation.answer: expected complete or missing, found {other!r}")
+
+
+def _without_schema(value: object, schema: str, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or value.get("schema") != schema:
+        raise ContractBrokenError(f"{where}.schema: expected {schema!r}")
+    return {key: item for key, item in value.items() if key != "schema"}
+
+
+def _write(path: Path, entries: dict[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(entries, file, ensure_ascii=False, separators=(",", ":"))
+    temporary.replace(path)
+
+
+def _read(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ContractBrokenError(f"{path.name}: not JSON: {error}") from error

@@ -1,0 +1,128 @@
+"""The bench command, and the child process that the node starts.
+
+::
+
+    python -m analyzers NAME|FILE.py STUDY OUT [--priors FOLDER]    analyse a study folder
+    python -m analyzers NAME|FILE.py --expects summary.json         has everything arrived?
+    python -m analyzers --summary STUDY                             print a folder's summary.json
+    python -m analyzers --list                                      name the registered analyzers
+
+Exit status: 0 answered ("not assessable" and "declined" are answers), 2 the command or its input is wrong, 3 the
+analyzer failed (with a traceback, for its author).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from analyzers.contract import AnalysisResult, Assessed, Declined, NotAssessable
+from analyzers.loading import StudyFolderError, open_study
+from analyzers.prior_files import PriorsFolderError
+from analyzers.registry import UnknownAnalyzerError, find_analyzer, registered
+from analyzers.running import OutFolderError, run_analysis
+from analyzers.wire import ContractBrokenError, expectation_to_json, read_summary, summary_to_json
+
+ANSWERED = 0
+BAD_INPUT = 2
+ANALYZER_FAULT = 3
+
+
+class _BadCommandError(ValueError):
+    """The command line or a file that it names is wrong."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except (
+        _BadCommandError,
+        UnknownAnalyzerError,
+        StudyFolderError,
+        PriorsFolderError,
+        OutFolderError,
+    ) as error:
+        print(f"analyzers: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except Exception:
+        # The child process' main: whatever an analyzer raises becomes a status.
+        traceback.print_exc()
+        print("analyzers: the analyzer failed", file=sys.stderr)
+        return ANALYZER_FAULT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analyzers",
+        description="Analyse the images of a hepatic arterial infusion patient.",
+        epilog="Exit status: 0 answered, 2 the command or its input is wrong, 3 the analyzer failed.",
+    )
+    parser.add_argument("analyzer", nargs="?", metavar="NAME|FILE.py", help="a registered name, or a file")
+    parser.add_argument("study", nargs="?", type=Path, metavar="STUDY", help="folder of DICOM files, only read")
+    parser.add_argument("out", nargs="?", type=Path, metavar="OUT", help="folder for the result, new or empty")
+    parser.add_argument("--priors", type=Path, metavar="FOLDER", help="earlier results of the same patient")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--expects", type=Path, metavar="SUMMARY", help="say whether everything has arrived")
+    other.add_argument("--summary", type=Path, metavar="STUDY", help="print a study folder's summary.json")
+    other.add_argument("--list", action="store_true", help="name the registered analyzers")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.list:
+        return _list()
+    if options.summary:
+        print(json.dumps(summary_to_json(open_study(options.summary).summary), ensure_ascii=False, indent=1))
+        return ANSWERED
+    if not options.analyzer:
+        raise _BadCommandError("name an analyzer, or --list them")
+    if options.expects:
+        return _expects(options.analyzer, options.expects)
+    if not options.study or not options.out:
+        raise _BadCommandError("name the folder to read, STUDY, and the folder to write, OUT")
+    result = run_analysis(find_analyzer(options.analyzer), options.study, options.out, options.priors)
+    print(_in_words(result), file=sys.stderr)
+    return ANSWERED
+
+
+def _expects(name: str, path: Path) -> int:
+    try:
+        summary = read_summary(path)
+    except (ContractBrokenError, OSError) as error:
+        raise _BadCommandError(f"{path}: {error}") from error
+    # Standard output is the answer; what an analyzer prints is for people.
+    with redirect_stdout(sys.stderr):
+        expectation = find_analyzer(name).expects(summary)
+    print(json.dumps(expectation_to_json(expectation), ensure_ascii=False))
+    return ANSWERED
+
+
+def _list() -> int:
+    for name, entry in registered().items():
+        try:
+            version = find_analyzer(name).version
+        except (ImportError, AttributeError, TypeError) as error:
+            version = f"cannot be loaded: {error}"
+        print(f"{name:20s} {version:12s} {entry.value}")
+    return ANSWERED
+
+
+def _in_words(result: AnalysisResult) -> str:
+    match result:
+        case Assessed(conclusion=conclusion):
+            return f"assessed: {conclusion}"
+        case NotAssessable(reasons=reasons):
+            return f"not assessable: {'; '.join(reasons)}"
+        case Declined(reason=reason):
+            return f"declined: {reason}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
