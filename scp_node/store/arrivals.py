@@ -29,7 +29,7 @@ class Conflict(StrEnum):
     SOURCES_GONE = "sources gone: an image arrived after the others were purged; send the whole study again"
 
 
-_SEPARATOR = "; "
+_SEPARATOR = " | "
 _SETTLED = (StudyState.ROUTED, StudyState.IGNORED, StudyState.HELD)
 
 

@@ -229,7 +229,7 @@ class DeliveryStore:
 _SELECT = select(
     tables.delivery,
     *(column for column in tables.encoded_object.c if column.name != "object_id"),
-).join(tables.encoded_object)
+).select_from(tables.delivery.join(tables.encoded_object))
 
 
 def _due(peer: str, now: datetime) -> Select[Any]:
