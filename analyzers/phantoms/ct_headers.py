@@ -18,22 +18,22 @@ _TEXTS = {
     "pre-op": (
         "CT ABDOMEN ANGIO LIVER, HAI PUMP PLANNING",
         "CTA liver before hepatic arterial infusion pump",
-        "Liver metastases, hepatic artery infusion (HAI) pump planned: arterial anatomy?",
+        "Hepatic artery infusion (HAI) pump planned: arterial anatomy?",
     ),
     "post-op": (
         "CT ABDOMEN HAI PUMP POST",
         "CT liver multiphase with hepatic arterial infusion pump",
-        "HAI pump implanted: position of pump and catheter tip, response?",
+        "HAI pump implanted: catheter tip position? response?",
     ),
     "german-pre-op": (
         "CT Oberbauch Angiographie, HAI-Pumpe geplant",
         "CT-Angiographie Leber vor HAI-Pumpe",
-        "Lebermetastasen, Leberarterien-Infusionspumpe (HAI) geplant: Gefäßanatomie?",
+        "Leberarterien-Infusionspumpe (HAI) geplant: Gefäßanatomie?",
     ),
     "german-post-op": (
         "CT Oberbauch mit KM, HAI-Pumpe postoperativ",
         "CT Leber mehrphasig bei HAI-Pumpe",
-        "Z. n. Implantation einer Leberarterien-Infusionspumpe: Katheterlage?",
+        "Z. n. Implantation einer Leberarterien-Pumpe: Katheterlage?",
     ),
     "not-hai": ("CT ABDOMEN LIVER MULTIPHASE", "CT liver multiphase", "Liver lesions, staging"),
     "y90-mapping": (

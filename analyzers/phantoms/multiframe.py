@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +18,20 @@ class Frame:
 
     position_lps_mm: tuple[float, ...]
     orientation: tuple[float, ...]
-    pixels: NDArray[np.int16]
+    pixels: NDArray[np.int16] | NDArray[np.uint16]
 
 
-def _item(**attributes: object) -> Dataset:
+def item(**attributes: Any) -> Dataset:
+    """A sequence item from keywords and values."""
     item = Dataset()
     for keyword, value in attributes.items():
         setattr(item, keyword, value)
     return item
 
 
-def _one(**attributes: object) -> DicomSequence:
-    return DicomSequence([_item(**attributes)])
+def one(**attributes: Any) -> DicomSequence:
+    """A sequence of one item."""
+    return DicomSequence([item(**attributes)])
 
 
 def _numbers(values: Sequence[float]) -> list[str]:
@@ -37,21 +40,21 @@ def _numbers(values: Sequence[float]) -> list[str]:
 
 def frame_content(image: Dataset, frames: Sequence[Frame], dimension_uid: str) -> DicomSequence:
     """Write dimensions and pixels; return the per-frame items with position, orientation and place in the stack."""
-    organization = _one(DimensionOrganizationUID=dimension_uid)
+    organization = one(DimensionOrganizationUID=dimension_uid)
     image.DimensionOrganizationSequence = organization
-    image.DimensionIndexSequence = _one(
+    image.DimensionIndexSequence = one(
         DimensionOrganizationUID=dimension_uid,
         DimensionIndexPointer=0x00209057,  # InStackPositionNumber
         FunctionalGroupPointer=0x00209111,  # FrameContentSequence
     )
     image.NumberOfFrames = len(frames)
-    image.PixelData = b"".join(np.ascontiguousarray(frame.pixels, dtype="<i2").tobytes() for frame in frames)
+    image.PixelData = b"".join(np.ascontiguousarray(frame.pixels).astype("<u2").tobytes() for frame in frames)
     moment = f"{image.AcquisitionDate}{image.AcquisitionTime}"
-    _take(image, "AcquisitionDate", "AcquisitionTime")
+    take(image, "AcquisitionDate", "AcquisitionTime")
     items = []
     for number, frame in enumerate(frames, start=1):
         item = Dataset()
-        item.FrameContentSequence = _one(
+        item.FrameContentSequence = one(
             FrameAcquisitionDateTime=moment,
             FrameReferenceDateTime=moment,
             FrameAcquisitionDuration=500.0,
@@ -60,13 +63,13 @@ def frame_content(image: Dataset, frames: Sequence[Frame], dimension_uid: str) -
             InStackPositionNumber=number,
             DimensionIndexValues=[number],
         )
-        item.PlanePositionSequence = _one(ImagePositionPatient=_numbers(frame.position_lps_mm))
-        item.PlaneOrientationSequence = _one(ImageOrientationPatient=[f"{v:.6f}" for v in frame.orientation])
+        item.PlanePositionSequence = one(ImagePositionPatient=_numbers(frame.position_lps_mm))
+        item.PlaneOrientationSequence = one(ImageOrientationPatient=[f"{v:.6f}" for v in frame.orientation])
         items.append(item)
     return DicomSequence(items)
 
 
-def _take(image: Dataset, *keywords: str) -> dict[str, object]:
+def take(image: Dataset, *keywords: str) -> dict[str, Any]:
     """Remove attributes from the root and return them: in multi-frame objects they live in functional groups."""
     taken = {}
     for keyword in keywords:
@@ -92,68 +95,68 @@ def enhanced_ct(template: Dataset, frames: Sequence[Frame], dimension_uid: str) 
     image.update(template)
     image.SOPClassUID = ENHANCED_CT_IMAGE_STORAGE
     image.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    _add_common(image)
+    add_common(image)
     shared = Dataset()
-    measures = _take(image, "PixelSpacing", "SliceThickness", "SpacingBetweenSlices")
-    shared.PixelMeasuresSequence = _one(**measures)
-    shared.FrameAnatomySequence = _frame_anatomy()
-    shared.CTImageFrameTypeSequence = _one(
+    measures = take(image, "PixelSpacing", "SliceThickness", "SpacingBetweenSlices")
+    shared.PixelMeasuresSequence = one(**measures)
+    shared.FrameAnatomySequence = frame_anatomy()
+    shared.CTImageFrameTypeSequence = one(
         FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"],
         PixelPresentation="MONOCHROME",
         VolumetricProperties="VOLUME",
         VolumeBasedCalculationTechnique="NONE",
     )
-    shared.CTAcquisitionTypeSequence = _one(AcquisitionType="SPIRAL", ConstantVolumeFlag="NO", FluoroscopyFlag="NO")
-    shared.CTAcquisitionDetailsSequence = _one(
-        **_take(image, "RotationDirection", "TableHeight", "GantryDetectorTilt", "DataCollectionDiameter"),
+    shared.CTAcquisitionTypeSequence = one(AcquisitionType="SPIRAL", ConstantVolumeFlag="NO", FluoroscopyFlag="NO")
+    shared.CTAcquisitionDetailsSequence = one(
+        **take(image, "RotationDirection", "TableHeight", "GantryDetectorTilt", "DataCollectionDiameter"),
         RevolutionTime=0.5,
         SingleCollimationWidth=0.625,
         TotalCollimationWidth=40.0,
     )
-    shared.CTTableDynamicsSequence = _one(TableSpeed=80.0, TableFeedPerRotation=40.0, SpiralPitchFactor=1.0)
-    shared.CTGeometrySequence = _one(DistanceSourceToDetector=950.0, DistanceSourceToDataCollectionCenter=540.0)
-    shared.CTPositionSequence = _one(
+    shared.CTTableDynamicsSequence = one(TableSpeed=80.0, TableFeedPerRotation=40.0, SpiralPitchFactor=1.0)
+    shared.CTGeometrySequence = one(DistanceSourceToDetector=950.0, DistanceSourceToDataCollectionCenter=540.0)
+    shared.CTPositionSequence = one(
         TablePosition=0.0,
         ReconstructionTargetCenterPatient=[0.0, 0.0, 0.0],
         DataCollectionCenterPatient=[0.0, 0.0, 0.0],
     )
-    shared.CTReconstructionSequence = _one(
-        **_take(image, "ConvolutionKernel", "ReconstructionDiameter"),
+    shared.CTReconstructionSequence = one(
+        **take(image, "ConvolutionKernel", "ReconstructionDiameter"),
         ReconstructionAlgorithm="FILTER_BACK_PROJ",
         ImageFilter="NONE",
         ReconstructionPixelSpacing=measures["PixelSpacing"],
         ConvolutionKernelGroup="SOFT_TISSUE",
         ReconstructionAngle=360.0,
     )
-    _take(image, "ExposureTime", "XRayTubeCurrent", "Exposure", "ScanOptions", "SliceLocation")
-    shared.CTExposureSequence = _one(
+    take(image, "ExposureTime", "XRayTubeCurrent", "Exposure", "ScanOptions", "SliceLocation")
+    shared.CTExposureSequence = one(
         ExposureTimeInms=500.0,
         XRayTubeCurrentInmA=320.0,
         ExposureInmAs=160.0,
         ExposureModulationType="NONE",
         CTDIvol=9.0,
-        CTDIPhantomTypeCodeSequence=_one(
+        CTDIPhantomTypeCodeSequence=one(
             CodeValue="113691", CodingSchemeDesignator="DCM", CodeMeaning="IEC Body Dosimetry Phantom"
         ),
     )
-    shared.CTXRayDetailsSequence = _one(
-        **_take(image, "KVP"),
+    shared.CTXRayDetailsSequence = one(
+        **take(image, "KVP"),
         FocalSpots=[1.0],
         FilterType="FLAT",
         FilterMaterial="ALUMINUM",
         CalciumScoringMassFactorPatient=0.8,
     )
-    rescale = _take(image, "RescaleIntercept", "RescaleSlope", "RescaleType")
-    shared.PixelValueTransformationSequence = _one(**rescale)
-    shared.FrameVOILUTSequence = _one(**_take(image, "WindowCenter", "WindowWidth"))
-    shared.IrradiationEventIdentificationSequence = _one(IrradiationEventUID=f"{dimension_uid}.1"[:64])
+    rescale = take(image, "RescaleIntercept", "RescaleSlope", "RescaleType")
+    shared.PixelValueTransformationSequence = one(**rescale)
+    shared.FrameVOILUTSequence = one(**take(image, "WindowCenter", "WindowWidth"))
+    shared.IrradiationEventIdentificationSequence = one(IrradiationEventUID=f"{dimension_uid}.1"[:64])
     _add_contrast_usage(image, shared)
     image.PerFrameFunctionalGroupsSequence = frame_content(image, frames, dimension_uid)
     image.SharedFunctionalGroupsSequence = DicomSequence([shared])
     return image
 
 
-def _add_common(image: Dataset) -> None:
+def add_common(image: Dataset) -> None:
     """Attributes of all enhanced images of one volume."""
     image.AcquisitionDateTime = f"{image.AcquisitionDate}{image.AcquisitionTime}"
     image.AcquisitionDuration = 8.0
@@ -167,14 +170,15 @@ def _add_common(image: Dataset) -> None:
     image.AcquisitionContextSequence = DicomSequence([])
 
 
-def _frame_anatomy() -> DicomSequence:
-    region = _one(CodeValue="818981001", CodingSchemeDesignator="SCT", CodeMeaning="Abdomen")
-    return _one(FrameLaterality="U", AnatomicRegionSequence=region)
+def frame_anatomy() -> DicomSequence:
+    """The abdomen, for the functional group of frames."""
+    region = one(CodeValue="818981001", CodingSchemeDesignator="SCT", CodeMeaning="Abdomen")
+    return one(FrameLaterality="U", AnatomicRegionSequence=region)
 
 
 def _add_contrast_usage(image: Dataset, shared: Dataset) -> None:
     """Move the contrast agent to where enhanced objects keep it."""
-    old = _take(
+    old = take(
         image,
         "ContrastBolusAgent",
         "ContrastBolusRoute",
@@ -189,17 +193,17 @@ def _add_contrast_usage(image: Dataset, shared: Dataset) -> None:
     )
     if not old:
         return
-    agent = _item(CodeValue="109220007", CodingSchemeDesignator="SCT", CodeMeaning="Iohexol")
+    agent = item(CodeValue="109220007", CodingSchemeDesignator="SCT", CodeMeaning="Iohexol")
     agent.ContrastBolusAgentNumber = 1
-    agent.ContrastBolusAdministrationRouteSequence = _one(
+    agent.ContrastBolusAdministrationRouteSequence = one(
         CodeValue="47625008", CodingSchemeDesignator="SCT", CodeMeaning="Intravenous route"
     )
-    agent.ContrastBolusIngredientCodeSequence = _one(
+    agent.ContrastBolusIngredientCodeSequence = one(
         CodeValue="44588005", CodingSchemeDesignator="SCT", CodeMeaning="Iodine"
     )
     agent.ContrastBolusVolume = old.get("ContrastBolusVolume")
     agent.ContrastBolusIngredientConcentration = old.get("ContrastBolusIngredientConcentration", "0")
     image.ContrastBolusAgentSequence = DicomSequence([agent])
-    shared.ContrastBolusUsageSequence = _one(
+    shared.ContrastBolusUsageSequence = one(
         ContrastBolusAgentNumber=1, ContrastBolusAgentAdministered="YES", ContrastBolusAgentDetected="YES"
     )
