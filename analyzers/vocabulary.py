@@ -62,6 +62,8 @@ ABDOMEN = _sct("818981001", "Abdomen")
 THORAX = _sct("816094009", "Thorax")
 ENTIRE_BODY = _sct("38266002", "Entire body")
 ABDOMINAL_WALL = _sct("83908009", "Abdominal wall")
+THYROID = _sct("69748006", "Thyroid")
+URINARY_BLADDER = _sct("89837001", "Bladder")
 
 AORTA = _sct("15825003", "Aorta")
 CELIAC_TRUNK = _sct("57850000", "Truncus coeliacus")
@@ -106,6 +108,14 @@ TIP_AT_JUNCTION = _private("TIPPOS-GDA", "Tip in gastroduodenal artery at hepati
 TIP_IN_HEPATIC_ARTERY = _private("TIPPOS-HA", "Tip protruding into hepatic artery lumen")
 TIP_RETRACTED = _private("TIPPOS-RET", "Tip retracted within gastroduodenal artery")
 TIP_DISLODGED = _private("TIPPOS-DIS", "Tip dislodged outside vessel")
+PERFUSION_PATTERN = _private("PERFCAT", "Perfusion pattern of the pump study")
+PERFUSION_COMPLETE = _private("PERF-COMPLETE", "Complete bilobar perfusion without extrahepatic activity")
+PERFUSION_INCOMPLETE = _private("PERF-INCOMPLETE", "Incomplete perfusion of the liver")
+PERFUSION_EXTRAHEPATIC = _private("PERF-EHP", "Extrahepatic perfusion suspected")
+PERFUSION_LOW_HOT_TIP = _private("PERF-LOWTIP", "Low hepatic uptake with activity at the catheter tip")
+PERFUSION_NON_DIAGNOSTIC = _private("PERF-NONDIAG", "Perfusion study non-diagnostic")
+DEVICE_ACTIVITY = _private("DEVICEACT", "Activity at pump or catheter")
+FREE_PERTECHNETATE = _private("FREETC", "Pattern of free pertechnetate")
 HEPATIC_ARTERIAL_ANATOMY = _private("MICHELS", "Michels classification of hepatic arterial anatomy")
 MICHELS_TYPES: Mapping[str, Code] = {
     roman: _private(f"MICHELS-{number}", f"Michels type {roman}")
@@ -153,6 +163,12 @@ LUNG_SHUNT_FRACTION_CORRECTED = _private("LSFC", "Lung shunt fraction, attenuati
 TUMOUR_TO_NORMAL_RATIO = _private("TNR", "Tumor to normal liver uptake ratio")
 LOBAR_PERFUSION_RATIO = _private("LOBPERF", "Left to right liver lobe perfusion ratio")
 EXTRAHEPATIC_FOCUS_COUNT = _private("EHCOUNT", "Number of extrahepatic foci")
+EXTRAHEPATIC_SHARE = _private("EHSHARE", "Counts of extrahepatic focus relative to liver")
+EXTRAHEPATIC_PEAK = _private("EHPEAK", "Peak of extrahepatic focus relative to liver level")
+EXTRAHEPATIC_SIGNIFICANCE = _private("EHSIGMA", "Excess of focus in standard deviations of background")
+LEFT_LOBE_SHARE = _private("LEFTSHARE", "Share of liver counts left of the dividing line")
+LEFT_TO_RIGHT_LEVEL = _private("LEFTLEVEL", "Left to right uptake level of the liver")
+PERFUSED_VOLUME = _private("PERFVOL", "Perfused volume of the liver")
 
 # --- derivations and methods -------------------------------------------------------------------------------
 
@@ -224,6 +240,17 @@ QUANTITIES: Mapping[str, Quantity] = {
     "lung_shunt_fraction": Quantity(concept=LUNG_SHUNT_FRACTION, unit=RATIO),
     "lung_shunt_fraction_corrected": Quantity(concept=LUNG_SHUNT_FRACTION_CORRECTED, unit=RATIO),
     "extrahepatic_focus_count": Quantity(concept=EXTRAHEPATIC_FOCUS_COUNT, unit=NO_UNITS),
+    "extrahepatic_focus_count_spect": Quantity(concept=EXTRAHEPATIC_FOCUS_COUNT, unit=NO_UNITS),
+    "extrahepatic_share": Quantity(concept=EXTRAHEPATIC_SHARE, unit=RATIO),
+    "extrahepatic_peak": Quantity(concept=EXTRAHEPATIC_PEAK, unit=RATIO),
+    "extrahepatic_significance": Quantity(concept=EXTRAHEPATIC_SIGNIFICANCE, unit=RATIO),
+    "extrahepatic_volume": Quantity(concept=VOLUME, unit=MILLILITRE),
+    "liver_geometric_mean_counts": Quantity(concept=PLANAR_ACTIVITY, unit=COUNTS, derivation=TOTAL),
+    "lung_geometric_mean_counts": Quantity(concept=PLANAR_ACTIVITY, unit=COUNTS, derivation=TOTAL),
+    "left_lobe_share": Quantity(concept=LEFT_LOBE_SHARE, unit=RATIO),
+    "left_to_right_level": Quantity(concept=LEFT_TO_RIGHT_LEVEL, unit=RATIO),
+    "perfused_volume": Quantity(concept=PERFUSED_VOLUME, unit=MILLILITRE),
+    "liver_activity_share": Quantity(concept=TOMOGRAPHIC_ACTIVITY, unit=RATIO),
 }
 """Measurement key → meaning."""
 
