@@ -1,0 +1,195 @@
+"""Content items of the measurement report, made from an analyzer's words and numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodedConcept,
+    CoordinatesForMeasurement,
+    FindingSite,
+    ImageRegion,
+    MeasurementProperties,
+    QualitativeEvaluation,
+    SourceImageForRegion,
+)
+from highdicom.sr import Measurement as MeasurementItem
+
+from analyzers.contract import Assessed, Code, Finding, FrameRef, Grade, Measurement, Outline, Presence
+from scp_node.errors import EncodingError
+from scp_node.objects import codes
+from scp_node.objects.modules import Setting
+from scp_node.objects.outlines import Points, drawn_points, key_outline
+from scp_node.objects.segmentation import SegmentPlace
+
+_SIGNIFICANT_DIGITS = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A segment or region as the report speaks of it.
+
+    ``place`` is ``None`` for a region and for a segment that no segmentation object holds.
+    """
+
+    name: str
+    label: str
+    tracking_uid: str
+    type: Code
+    category: Code | None
+    site: Code | None
+    laterality: Code | None
+    outlines: tuple[Outline, ...]
+    place: SegmentPlace | None
+
+
+def subjects_of(result: Assessed, places: Mapping[str, SegmentPlace], setting: Setting) -> dict[str, Subject]:
+    """Subjects by name; an empty segment and a region without outline are none."""
+    subjects = {}
+    for segment in result.segments:
+        outline = key_outline(segment)
+        if outline is not None:
+            subjects[segment.name] = Subject(
+                name=segment.name,
+                label=segment.label,
+                tracking_uid=setting.provenance.tracking_uid(segment.name, segment.tracking_key),
+                type=segment.type,
+                category=segment.category,
+                site=segment.site,
+                laterality=segment.laterality,
+                outlines=(outline,),
+                place=places.get(segment.name),
+            )
+    for region in result.regions:
+        if region.outlines:
+            subjects[region.name] = Subject(
+                name=region.name,
+                label=region.label,
+                tracking_uid=setting.provenance.tracking_uid(region.name),
+                type=region.type,
+                category=None,
+                site=region.site,
+                laterality=region.laterality,
+                outlines=region.outlines,
+                place=None,
+            )
+    return subjects
+
+
+def measurement_item(measurement: Measurement, referenced: Sequence[CoordinatesForMeasurement] = ()) -> MeasurementItem:
+    """One number with unit, derivation, method and interval (TID 300).
+
+    Raises
+    ------
+    EncodingError
+        If the value or its uncertainty is not a finite number.
+    """
+    for number in (measurement.value, measurement.uncertainty or 0.0):
+        if not math.isfinite(number):
+            raise EncodingError(f"measurement {measurement.key} of {measurement.subject}: {number} is not a number.")
+    properties = None if measurement.uncertainty is None else _interval(measurement.uncertainty, measurement.unit)
+    return MeasurementItem(
+        name=codes.concept(measurement.concept),
+        value=_rounded(measurement.value),
+        unit=codes.concept(measurement.unit),
+        derivation=codes.concept(measurement.derivation) if measurement.derivation else None,
+        method=codes.method_concept(measurement.method) if measurement.method else None,
+        finding_sites=sites(measurement.site, measurement.laterality),
+        properties=properties,
+        referenced_coordinates=list(referenced) or None,
+    )
+
+
+def coordinates(lines: Iterable[Outline], setting: Setting) -> list[CoordinatesForMeasurement]:
+    """Lines of a measurement as coordinates on their source images."""
+    return [
+        CoordinatesForMeasurement(
+            graphic_type="POLYLINE",
+            graphic_data=_points_inside(line, setting),
+            source_image=SourceImageForRegion(*source_image(line.frame, setting)),
+        )
+        for line in lines
+    ]
+
+
+def image_region(outline: Outline, setting: Setting) -> ImageRegion:
+    """Outline on its source image."""
+    return ImageRegion(
+        graphic_type="POLYLINE",
+        graphic_data=_points_inside(outline, setting),
+        source_image=SourceImageForRegion(*source_image(outline.frame, setting)),
+    )
+
+
+def source_image(reference: FrameRef, setting: Setting) -> tuple[str, str, list[int] | None]:
+    """SOP class, SOP instance and frame numbers of a plane.
+
+    Raises
+    ------
+    EncodingError
+        If the analysed study has no such plane.
+    """
+    image = setting.study.image(reference)
+    if image is None or image.plane(reference) is None:
+        raise EncodingError(
+            f"the report refers to frame {reference.frame or 1} of instance {reference.sop_instance_uid}, which is "
+            "not in the analysed study."
+        )
+    return image.summary.sop_class_uid, image.summary.sop_instance_uid, image.frame_numbers(reference)
+
+
+def evaluations(findings: Iterable[Finding], measurements: Iterable[Measurement]) -> list[QualitativeEvaluation] | None:
+    """Answers of findings, and a word of caution where a value of the group is of limited reliability."""
+    answers = [QualitativeEvaluation(name=codes.concept(each.concept), value=_answer(each)) for each in findings]
+    if any(each.grade is Grade.LIMITED for each in measurements):
+        answers.append(QualitativeEvaluation(name=codes.RELIABILITY, value=codes.LIMITED_RELIABILITY))
+    return answers or None
+
+
+def sites(site: Code | None, laterality: Code | None) -> list[FindingSite] | None:
+    """Finding Site with its laterality."""
+    if site is None:
+        return None
+    side = codes.concept(laterality) if laterality else None
+    return [FindingSite(anatomic_location=codes.concept(site), laterality=side)]
+
+
+def algorithm(setting: Setting) -> AlgorithmIdentification:
+    """TID 4019, equal to Contributing Equipment."""
+    return AlgorithmIdentification(name=setting.provenance.model_name, version=setting.provenance.software_version)
+
+
+def _interval(half_width: float, unit: Code) -> MeasurementProperties:
+    """Uncertainty to either side (TID 310), in the unit of the measurement; the library would say "no units"."""
+    rounded = _rounded(half_width)
+    properties = MeasurementProperties(upper_measurement_uncertainty=rounded, lower_measurement_uncertainty=rounded)
+    for item in properties:
+        item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence = [codes.concept(unit)]
+    return properties
+
+
+def _answer(finding: Finding) -> CodedConcept:
+    if finding.value is not None and finding.presence is Presence.PRESENT:
+        return codes.concept(finding.value)
+    return codes.presence_concept(finding.presence)
+
+
+def _points_inside(outline: Outline, setting: Setting) -> Points:
+    """Points to write, refused where they leave the image by more than rounding."""
+    points = drawn_points(outline)
+    image = setting.study.image(outline.frame)
+    rows, columns = (image.summary.rows or 0, image.summary.columns or 0) if image else (0, 0)
+    if len(points) < 2 or (points < -0.5).any() or (points > [columns + 0.5, rows + 0.5]).any():
+        raise EncodingError(
+            f"an outline on instance {outline.frame.sop_instance_uid} of {rows} rows and {columns} columns has fewer "
+            "than two points or leaves the image."
+        )
+    inside: Points = points.clip(0.0, [columns, rows])
+    return inside
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")

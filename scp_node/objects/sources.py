@@ -1,0 +1,189 @@
+"""The headers of the analysed study: read tolerantly, made legal, and overruled by the study's newest identity.
+
+Real headers lack Type 2 attributes and hold illegal values. What the objects inherit is put right here, on a copy:
+an absent or illegal Type 2 attribute becomes empty, an illegal value of any other attribute is left out.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import config, dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import ImplicitVRLittleEndian
+
+from analyzers.contract import FrameRef, FrameSummary, InstanceSummary
+from analyzers.headers import instance_summary
+from scp_node.domain.study import Identity
+from scp_node.objects.study_header import study_header
+
+_UNREADABLE = (
+    InvalidDicomError,
+    OSError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+    EOFError,
+    RecursionError,
+    struct.error,
+)
+"""What parsing a hostile file may raise; the file is then no source."""
+
+_UTC_OFFSET = re.compile(r"([+-])(\d{2})([0-5]\d)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceImage:
+    """One image of the analysed study as the objects refer to it."""
+
+    summary: InstanceSummary
+    lossy: bool
+
+    @property
+    def is_multi_frame(self) -> bool:
+        """Whether a reference to a plane of it must name a frame."""
+        return any(frame.frame is not None for frame in self.summary.frames)
+
+    def plane(self, reference: FrameRef) -> FrameSummary | None:
+        """Geometry of a plane, or ``None`` if the image has no such frame."""
+        if not self.is_multi_frame:
+            return self.summary.frames[0] if reference.frame in (None, 1) and self.summary.frames else None
+        number = reference.frame or 1
+        return next((frame for frame in self.summary.frames if frame.frame == number), None)
+
+    def frame_numbers(self, reference: FrameRef) -> list[int] | None:
+        """Referenced Frame Number of a plane: only where the image is multi-frame."""
+        return [reference.frame or 1] if self.is_multi_frame else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStudy:
+    """What the objects inherit and refer to.
+
+    Attributes
+    ----------
+    header : Dataset
+        Patient, study and related attributes, legal, with the newest identity; decoded texts and the character set
+        in which they can be written.
+    images : SOP Instance UID -> SourceImage
+        In the order of series and instance number.
+    utc_offset_minutes : int or None
+        What the images say in Timezone Offset From UTC.
+    equipment : Dataset
+        Manufacturer and the like of the scanner; empty where the images are silent.
+    unreadable_count : int
+        Files that are no DICOM or could not be parsed.
+    """
+
+    header: Dataset
+    images: Mapping[str, SourceImage]
+    utc_offset_minutes: int | None
+    equipment: Dataset
+    unreadable_count: int
+
+    def image(self, reference: FrameRef) -> SourceImage | None:
+        """Image that a reference names, if the study has it."""
+        return self.images.get(reference.sop_instance_uid)
+
+    def of_series(self, series_instance_uid: str) -> tuple[SourceImage, ...]:
+        """Images of one series."""
+        return tuple(
+            image for image in self.images.values() if image.summary.series_instance_uid == series_instance_uid
+        )
+
+
+def read_sources(study_folder: Path, study_instance_uid: str, identity: Identity) -> SourceStudy:
+    """Read the headers of the analysed study; files of other studies and other things are left aside.
+
+    Parameters
+    ----------
+    study_folder : Path
+        Any tree of files.
+    study_instance_uid : str
+        Only its instances count.
+    identity : Identity
+        Newest of the study.
+
+    Returns
+    -------
+    SourceStudy
+        Without images if the folder holds none; the header then says what the identity says.
+    """
+    images: dict[str, SourceImage] = {}
+    donor = Dataset()
+    unreadable_count = 0
+    for dataset in _headers(study_folder):
+        if dataset is None:
+            unreadable_count += 1
+            continue
+        summary = instance_summary(dataset, _transfer_syntax(dataset))
+        known = summary.sop_instance_uid in images
+        if summary.study_instance_uid != study_instance_uid or not summary.sop_instance_uid or known:
+            continue
+        images[summary.sop_instance_uid] = SourceImage(
+            summary=summary, lossy=summary.text("LossyImageCompression") == "01"
+        )
+        # The choice must not depend on file names, which say nothing.
+        if "SOPInstanceUID" not in donor or summary.sop_instance_uid < str(donor.SOPInstanceUID):
+            donor = dataset
+    with config.disable_value_validation():
+        return SourceStudy(
+            header=study_header(donor, study_instance_uid, identity),
+            images=dict(sorted(images.items(), key=lambda entry: _acquisition_order(entry[1].summary))),
+            utc_offset_minutes=_utc_offset_minutes(donor),
+            equipment=_equipment(donor),
+            unreadable_count=unreadable_count,
+        )
+
+
+def _headers(folder: Path) -> Iterator[Dataset | None]:
+    """Headers of all files below a folder; ``None`` for a file that is none."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with config.disable_value_validation():
+            try:
+                yield dcmread(path, stop_before_pixels=True)
+            except _UNREADABLE:
+                yield None
+
+
+def _transfer_syntax(dataset: Dataset) -> str:
+    meta = getattr(dataset, "file_meta", None)
+    return str(meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)) if isinstance(meta, Dataset) else ""
+
+
+def _acquisition_order(summary: InstanceSummary) -> tuple[float, str, float, str]:
+    return (
+        summary.number("SeriesNumber") or 0.0,
+        summary.series_instance_uid,
+        summary.number("InstanceNumber") or 0.0,
+        summary.sop_instance_uid,
+    )
+
+
+def _utc_offset_minutes(donor: Dataset) -> int | None:
+    match = _UTC_OFFSET.fullmatch(str(donor.get("TimezoneOffsetFromUTC", "")).strip())
+    if match is None:
+        return None
+    minutes = int(match[2]) * 60 + int(match[3])
+    return None if minutes > 14 * 60 else (-minutes if match[1] == "-" else minutes)
+
+
+def _equipment(donor: Dataset) -> Dataset:
+    """Scanner as plain texts."""
+    scanner = Dataset()
+    for keyword in ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName", "InstitutionName"):
+        try:
+            value = str(donor.get(keyword, "")).strip()
+        except _UNREADABLE:
+            continue
+        if value:
+            setattr(scanner, keyword, value)
+    return scanner
