@@ -5,7 +5,7 @@
     python -m analyzers NAME|FILE.py STUDY OUT [--priors FOLDER]    analyse a study folder
     python -m analyzers NAME|FILE.py --expects summary.json         has everything arrived?
     python -m analyzers --summary STUDY                             print a folder's summary.json
-    python -m analyzers --list                                      name the registered analyzers
+    python -m analyzers --list [--json]                             name the registered analyzers
 
 Exit status: 0 answered ("not assessable" and "declined" are answers), 2 the command or its input is wrong, 3 the
 analyzer failed (with a traceback, for its author).
@@ -72,12 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     other.add_argument("--expects", type=Path, metavar="SUMMARY", help="say whether everything has arrived")
     other.add_argument("--summary", type=Path, metavar="STUDY", help="print a study folder's summary.json")
     other.add_argument("--list", action="store_true", help="name the registered analyzers")
+    parser.add_argument("--json", action="store_true", help="with --list: for programs")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.list:
-        return _list()
+        return _list(as_json=options.json)
     if options.summary:
         print(json.dumps(summary_to_json(open_study(options.summary).summary), ensure_ascii=False, indent=1))
         return ANSWERED
@@ -104,14 +105,24 @@ def _expects(name: str, path: Path) -> int:
     return ANSWERED
 
 
-def _list() -> int:
-    for name, entry in registered().items():
-        try:
-            version = find_analyzer(name).version
-        except (ImportError, AttributeError, TypeError) as error:
-            version = f"cannot be loaded: {error}"
-        print(f"{name:20s} {version:12s} {entry.value}")
+def _list(*, as_json: bool) -> int:
+    listed = [_listed(name, entry.value) for name, entry in registered().items()]
+    if as_json:
+        print(json.dumps(listed))
+        return ANSWERED
+    for entry in listed:
+        told = entry["version"] or f"cannot be loaded: {entry['fault']}"
+        print(f"{entry['name']:20s} {told:12s} {entry['entry_point']}")
     return ANSWERED
+
+
+def _listed(name: str, entry_point: str) -> dict[str, str]:
+    version = fault = ""
+    try:
+        version = find_analyzer(name).version
+    except (ImportError, AttributeError, TypeError) as error:
+        fault = str(error)
+    return {"name": name, "version": version, "fault": fault, "entry_point": entry_point}
 
 
 def _in_words(result: AnalysisResult) -> str:

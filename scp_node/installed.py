@@ -17,7 +17,7 @@ class AnalyzersUnavailableError(NodeError):
 
 
 def installed_analyzers() -> Mapping[str, str]:
-    """Name → version of every analyzer that is registered.
+    """Name → version of every analyzer that is registered and can be loaded.
 
     Raises
     ------
@@ -26,10 +26,10 @@ def installed_analyzers() -> Mapping[str, str]:
     """
     try:
         answer = subprocess.run(
-            [sys.executable, "-m", "analyzers", "--list"], capture_output=True, timeout=TIME_S, check=True
+            [sys.executable, "-m", "analyzers", "--list", "--json"], capture_output=True, timeout=TIME_S, check=True
         )
         listed = json.loads(answer.stdout)
-        return {str(entry["name"]): str(entry["version"]) for entry in listed}
+        return {str(entry["name"]): str(entry["version"]) for entry in listed if entry["version"]}
     except (subprocess.SubprocessError, OSError, ValueError, KeyError, TypeError) as error:
         raise AnalyzersUnavailableError(
             "python -m analyzers --list does not answer: install the package again (make setup)"

@@ -25,7 +25,7 @@ from scp_node.pipeline.encode import EncodeResults
 from scp_node.pipeline.expectations import Expectations
 from scp_node.pipeline.folders import JobFolders
 from scp_node.pipeline.recover import Recovery
-from scp_node.pipeline.retain import Retain
+from scp_node.pipeline.retain import Retain, retention_periods
 from scp_node.pipeline.route import RouteStudies
 from scp_node.pipeline.stage import StageRunner
 from scp_node.receivers import Receivers
@@ -33,6 +33,7 @@ from scp_node.settings import CompletionSettings, Settings
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
 from scp_node.store.jobs import JobStore
+from scp_node.store.retention import Retention
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
 
@@ -117,6 +118,13 @@ class Node:
             stopping=self._stopping.is_set,
         )
 
+        self._retain = Retain(
+            retention=Retention(self._database),
+            spool=self._spool,
+            folders=self._folders,
+            periods=retention_periods(settings.retention),
+        )
+
     def serve(self) -> None:
         """Recover, receive and work until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -146,6 +154,8 @@ class Node:
             folders=self._folders,
         )
         recovery.run(now_utc())
+        recovery.drop_unneeded_attempts()
+        self._retain.finish_earlier_purges()
 
     def _wound_clock(self) -> Clock:
         slots = self._settings.node.analysis.max_jobs
@@ -169,10 +179,7 @@ class Node:
         clock.every(LEASES_S, "leases", self._jobs.expire_leases)
         clock.every(LEASES_S, "delivery-leases", self._deliveries.expire_leases)
         clock.every(LEASES_S, "receivers", lambda _now: None if self._stopping.is_set() else self._receivers.mend())
-        retain = Retain(
-            database=self._database, spool=self._spool, folders=self._folders, periods=self._settings.node.retention
-        )
-        clock.every(RETENTION_S, "retain", StageRunner(retain).run)
+        clock.every(RETENTION_S, "retain", StageRunner(self._retain).run)
         return clock
 
 
