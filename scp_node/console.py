@@ -1,0 +1,197 @@
+"""What the commands print: tables for people, JSON for programs, messages that say what to do.
+
+Answers go to standard output, progress and complaints to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from scp_node.domain.delivery import DeliveryState
+from scp_node.domain.routing import Analyze, Routed
+from scp_node.errors import Fault
+from scp_node.offline import OfflineAnswer
+from scp_node.store.overview import Explanation, JobLine, Status
+
+STATUS_SCHEMA = "hai-status/1"
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print an answer."""
+    _out.print(escape(text))
+
+
+def progress(text: str) -> None:
+    """Print one step of something long."""
+    _err.print(f"[dim]· {escape(text)}[/dim]")
+
+
+def complain(text: str) -> None:
+    """Print what went wrong and what to do."""
+    _err.print(f"[bold red]error[/bold red] {escape(text)}")
+
+
+def faults(found: Iterable[Fault]) -> None:
+    """Print configuration faults, one block each: place, what is wrong, what would be right."""
+    told = tuple(found)
+    _err.print(f"[bold red]{len(told)} fault{'' if len(told) == 1 else 's'} in the configuration[/bold red]")
+    for fault in told:
+        place = f"{fault.file}: {fault.key}" if fault.key else fault.file
+        _err.print(f"  [bold]{escape(place)}[/bold] {escape(fault.what)}\n      {escape(fault.remedy)}")
+
+
+def routing(routed: Routed, *, forced: str | None) -> None:
+    """Print where a study goes and by what."""
+    if forced is not None:
+        say(f"routing skipped: --analyzer {forced}")
+        return
+    decision = routed.decision
+    by = f"route {routed.route}" if routed.route else "no route"
+    if isinstance(decision, Analyze):
+        because = routed.examined[-1].because if routed.examined else ()
+        say(f"{by}: {', '.join(decision.analyzers)} ({'; '.join(dict.fromkeys(because))})")
+        return
+    say(f"{by}: not analysed, {decision.reason}")
+
+
+def offline_answer(answer: OfflineAnswer) -> None:
+    """Print what an offline analysis left behind, and its conclusion."""
+    result = json.loads((answer.out_folder / "result.json").read_text(encoding="utf-8"))
+    told = result.get("conclusion") or "; ".join(result.get("reasons", ())) or result.get("reason", "")
+    say(f"{answer.analyzer}: {result['outcome']} in {answer.seconds:.0f} s: {told}")
+    for path in sorted(answer.out_folder.rglob("*")):
+        if path.is_file():
+            say(f"  {path}")
+
+
+def status(told: Status, *, as_json: bool) -> None:
+    """Print the state of the node."""
+    if as_json:
+        _out.print_json(json.dumps(status_json(told)))
+        return
+    studies = ", ".join(f"{count} {state}" for state, count in told.studies.items() if count) or "none"
+    jobs = ", ".join(f"{count} {state}" for state, count in told.jobs.items() if count) or "none"
+    say(f"studies  {studies}")
+    say(f"jobs     {jobs}")
+    gib = told.spool.byte_count / 1024**3
+    say(f"spool    {told.spool.file_count} files, {gib:.2f} GiB; {told.spool.disk_free_bytes / 1024**3:.1f} GiB free")
+    if told.oldest_unanswered_at is not None:
+        say(f"oldest unanswered study: waits for {_age(told.oldest_unanswered_at, told.at)}")
+    if told.peers:
+        table = Table("peer", *DeliveryState, "oldest waits", "last cause")
+        for queue in told.peers:
+            waits = "" if queue.oldest_undelivered_at is None else _age(queue.oldest_undelivered_at, told.at)
+            counts = [str(queue.counts[state] or "") for state in DeliveryState]
+            table.add_row(queue.peer, *counts, waits, escape(queue.last_cause))
+        _out.print(table)
+    for alarm in told.alarms:
+        _out.print(f"[bold red]![/bold red] {escape(alarm.sentence)} {alarm.study_instance_uid}")
+    if not told.alarms:
+        say("nothing needs a person")
+
+
+def status_json(told: Status) -> dict[str, Any]:
+    """The state of the node with stable keys (``hai-status/1``)."""
+    return {
+        "schema": STATUS_SCHEMA,
+        "at": told.at.isoformat(),
+        "studies": {state.value: count for state, count in told.studies.items()},
+        "jobs": {state.value: count for state, count in told.jobs.items()},
+        "oldest_unanswered_s": None
+        if told.oldest_unanswered_at is None
+        else (told.at - told.oldest_unanswered_at).total_seconds(),
+        "peers": {queue.peer: {state.value: count for state, count in queue.counts.items()} for queue in told.peers},
+        "spool": asdict(told.spool),
+        "quarantine_count": told.quarantine_count,
+        "failed_jobs": [{**asdict(job), "failed_at": job.failed_at.isoformat()} for job in told.failed_jobs],
+        "alarms": [asdict(alarm) for alarm in told.alarms],
+    }
+
+
+def explanation(told: Explanation, data_folder: Path) -> None:
+    """Print why a study is where it is."""
+    study = told.study
+    _out.rule(f"study {study.study_instance_uid}")
+    say(f"{study.state}, revision {study.revision}, {study.instance_count} instances; {study.state_reason}")
+    if study.conflict:
+        say(f"held by a conflict: {study.conflict}")
+    _series(told)
+    _decision(told)
+    for line in told.jobs:
+        _job(line, data_folder)
+    say("events")
+    for event in told.events:
+        change = f"{event.state_before} -> {event.state_after}" if event.state_after else ""
+        say(f"  {event.at:%Y-%m-%d %H:%M:%S} {event.subject} {event.event} {change} {event.reason}".rstrip())
+
+
+def _series(told: Explanation) -> None:
+    table = Table("series", "modality", "images", "other", "called", "from", title="received", title_justify="left")
+    for line in told.series:
+        table.add_row(
+            line.series_instance_uid,
+            line.modality,
+            str(line.usable_count),
+            str(line.other_count),
+            ", ".join(line.called_aes),
+            ", ".join(line.calling_aes),
+        )
+    _out.print(table)
+    if told.correction_count:
+        say(f"{told.correction_count} instances came again with corrected headers")
+    for found in told.quarantined:
+        say(f"in quarantine: {found.sop_instance_uid} ({found.reason})")
+
+
+def _decision(told: Explanation) -> None:
+    if told.decision.completion_reason:
+        say(f"complete: {told.decision.completion_reason}")
+    for what in told.decision.missing:
+        say(f"  missing: {what}")
+    routed: Mapping[str, Any] = told.decision.routed or {}
+    for examined in routed.get("examined", ()):
+        mark = "matched" if examined["matched"] else "no match"
+        because = "; ".join(dict.fromkeys(examined["because"]))
+        say(f"route {examined['route']}: {mark}{f' ({because})' if because else ''}")
+    if routed and routed.get("route") is None:
+        say(f"no route decided: {next(iter(routed['decision'].values()))}")
+
+
+def _job(line: JobLine, data_folder: Path) -> None:
+    job = line.job
+    cause = f"; last cause: {job.last_cause}" if job.last_cause else ""
+    say(f"job {job.job_id}: {job.analyzer}, revision {job.revision}, {job.state}, {job.attempts} attempts{cause}")
+    result = data_folder / line.out_folder / "result.json" if line.out_folder else None
+    if result is not None and result.is_file():
+        _roles_and_gates(json.loads(result.read_text(encoding="utf-8")))
+    for delivery in line.deliveries:
+        told = f": {delivery.last_cause}" if delivery.last_cause else ""
+        say(f"  {delivery.encoded.kind} to {delivery.peer}: {delivery.state}, {delivery.attempts} attempts{told}")
+
+
+def _roles_and_gates(result: Mapping[str, Any]) -> None:
+    say(f"  {result.get('outcome')}: {result.get('conclusion') or '; '.join(result.get('reasons', ()))}")
+    for role in result.get("roles", ()):
+        say(f"  series {role['series_instance_uid']}: {role['role'] or 'not used'} ({role['reason']})")
+    for gate in result.get("gates", ()):
+        passed = "passed" if gate["passed"] else "FAILED"
+        say(f"  gate {gate['name']}: {passed}, seen {gate['seen']}, wanted {gate['wanted']}")
+
+
+def _age(since: datetime, now: datetime) -> str:
+    minutes = int((now - since).total_seconds() // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
