@@ -31,6 +31,7 @@ from analyzers.phantoms.nuclear_planar import (
 )
 from analyzers.phantoms.nuclear_scene import PIXEL_MM, Scene, Source, build_scene
 from analyzers.phantoms.nuclear_screen import screen_instance
+from analyzers.phantoms.nuclear_shapes import FloatArray
 from analyzers.phantoms.nuclear_tomography import projections_instance, tomography_series, volume_instance
 from analyzers.phantoms.nuclear_truth import (
     expected_geometric_mean_fraction,
@@ -40,7 +41,7 @@ from analyzers.phantoms.nuclear_truth import (
     truth_structures,
     volume_masks,
 )
-from analyzers.phantoms.nuclear_uptake import draw_colloid
+from analyzers.phantoms.nuclear_uptake import draw_colloid, focus_activity
 from analyzers.phantoms.nuclear_variants import CONFLICTS, VARIANTS
 from analyzers.phantoms.request import PhantomRequest
 from analyzers.phantoms.study import PhantomInstance, PhantomKind, PhantomStudy, study_time
@@ -65,6 +66,7 @@ def make(request: PhantomRequest) -> PhantomStudy:
     exam = planar_exam(scene)
     peak = exam.expected.peak
     fraction = expected_geometric_mean_fraction(scene, peak)
+    alone = foci_alone(scene, exam)
     tomography = any(request.has(name) for name in _TOMOGRAPHY)
     masks = {} if request.has("no-planar") else planar_masks(scene, tuple(exam.counts))
     counts = {view: int(image[0].sum(dtype=np.int64)) for view, image in exam.counts.items()}
@@ -72,11 +74,20 @@ def make(request: PhantomRequest) -> PhantomStudy:
     perfusion = not request.has("not-hai")
     return PhantomStudy(
         instances=study_instances(scene, exam),
-        measurements=truth_measurements(scene, fraction) if perfusion else (),
+        measurements=truth_measurements(scene, fraction, alone, peak["anterior"]) if perfusion else (),
         masks={**masks, **(volume_masks(scene) if tomography else {})},
         structures=truth_structures(scene, fraction, counts),
-        lists={"foci": truth_foci(scene, peak["anterior"]) if perfusion else []},
+        lists={"foci": truth_foci(scene, alone, peak["anterior"]) if perfusion else []},
     )
+
+
+def foci_alone(scene: Scene, exam: PlanarExam) -> dict[str, FloatArray]:
+    """Expected anterior counts of each focus by itself, under the name of the focus."""
+    images = {}
+    for focus in scene.uptake.foci:
+        source = Source(activity_zyx=focus_activity(scene.body, scene.uptake, focus), tracer=exam.source.tracer)
+        images[focus.name] = expected_views(scene, source, exam.series, ("anterior",)).peak["anterior"]
+    return images
 
 
 def planar_exam(scene: Scene) -> PlanarExam:

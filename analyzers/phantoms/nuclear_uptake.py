@@ -61,12 +61,15 @@ class Uptake:
         Lung / (lung + liver), of trapped activity.
     left_share_fraction : float
         Left lobe / liver, of activity.
+    liver_fraction : float
+        Share of the given activity that the liver trapped.
     foci, lesions : tuples
     """
 
     activity_zyx: FloatArray
     lung_shunt_fraction: float
     left_share_fraction: float
+    liver_fraction: float
     foci: tuple[Focus, ...]
     lesions: tuple[LiverLesion, ...]
 
@@ -96,13 +99,15 @@ def draw_uptake(body: NuclearBody, request: PhantomRequest) -> Uptake:
     for solid, weight in relative:
         _deposit(activity, solid, weight)
     activity += _circulating(body, request)
-    activity /= np.float32(activity.sum(dtype=np.float64))
+    total = float(activity.sum(dtype=np.float64))
+    activity /= np.float32(total)
     liver_sum = float(liver_zyx.sum(dtype=np.float64))
     left = liver_zyx * (1.0 - body.right_lobe_share_zyx)
     return Uptake(
         activity_zyx=activity,
         lung_shunt_fraction=shunt,
         left_share_fraction=float(left.sum(dtype=np.float64)) / liver_sum,
+        liver_fraction=1.0 / total,
         foci=tuple(foci),
         lesions=tuple(lesions),
     )
@@ -123,6 +128,13 @@ def draw_colloid(body: NuclearBody, request: PhantomRequest) -> FloatArray:
     _deposit(activity, body.solids["spine"], marrow)
     _deposit(activity, body.solids["body"], 0.02)
     return np.asarray(activity / np.float32(activity.sum(dtype=np.float64)), np.float32)
+
+
+def focus_activity(body: NuclearBody, uptake: Uptake, focus: Focus) -> FloatArray:
+    """Share of the given activity per voxel that one focus alone holds."""
+    activity = np.zeros(body.grid.shape_zyx, np.float32)
+    _deposit(activity, focus.solid, focus.liver_share_fraction * uptake.liver_fraction)
+    return activity
 
 
 def draw_foci(body: NuclearBody, request: PhantomRequest) -> list[Focus]:
@@ -158,7 +170,7 @@ def _extrahepatic_share(request: PhantomRequest, organ: str) -> float:
     if request.has("strong"):
         low, high = (0.06, 0.15)
     if request.has("faint"):
-        low, high = (0.004, 0.012)
+        low, high = (0.001, 0.005)
     return float(low * (high / low) ** position)
 
 
@@ -166,8 +178,8 @@ def _territory(body: NuclearBody, request: PhantomRequest, organ: str) -> Solid:
     """The part of an organ that one stray branch supplies: all of the spleen, a patch of the others."""
     rng = request.rng(f"territory {organ}")
     name, centre_index, radius_mm = {
-        "stomach": ("stomach_wall", (0.30, 0.35, 0.45), float(rng.uniform(32, 48))),
-        "duodenum": ("duodenum", (0.5, 0.5, 0.3), float(rng.uniform(28, 45))),
+        "stomach": ("stomach_wall", (float(rng.uniform(0.25, 0.75)), 0.35, 0.45), float(rng.uniform(26, 48))),
+        "duodenum": ("duodenum", (float(rng.uniform(0.3, 0.9)), 0.5, 0.3), float(rng.uniform(24, 45))),
         "spleen": ("spleen", (0.5, 0.5, 0.5), 500.0),
         "bowel": ("small_bowel", (0.97, 0.40, float(rng.uniform(0.55, 0.75))), float(rng.uniform(30, 45))),
         "pancreas": ("pancreas", (0.35, 0.4, 0.25), float(rng.uniform(30, 50))),

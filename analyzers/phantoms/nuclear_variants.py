@@ -10,7 +10,7 @@ VARIANTS = {
     "extrahepatic-bowel": "loops of small bowel are perfused",
     "extrahepatic-pancreas": "the head of the pancreas is perfused",
     "strong": "extrahepatic foci hold 6 to 15 % of the liver's activity (2 to 6 % otherwise)",
-    "faint": "extrahepatic foci hold 0.4 to 1.2 % of the liver's activity",
+    "faint": "extrahepatic foci hold 0.1 to 0.5 % of the liver's activity",
     "lung-shunt-high": "lung shunt fraction from 0.20 to 0.32",
     "free-pertechnetate": "free tracer in stomach wall, thyroid, salivary glands, kidneys and bladder",
     "hot-tip": "tracer clings to the tip of the catheter",
