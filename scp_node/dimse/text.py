@@ -32,12 +32,11 @@ def text_of(dataset: Dataset, tag: BaseTag) -> str:
     """
     if tag not in dataset:
         return ""
-    raw: object = dataset.get_item(tag)
     value: object
     try:
         value = dataset[tag].value
     except UNREADABLE:
-        value = raw.value if isinstance(raw, RawDataElement) else None
+        value = _raw_value(dataset, tag)
     if value is None:
         return ""
     if isinstance(value, bytes):
@@ -45,3 +44,9 @@ def text_of(dataset: Dataset, tag: BaseTag) -> str:
     if isinstance(value, MultiValue | list):
         return "\\".join(str(part).strip(" \0") for part in value)
     return str(value).strip(" \0")
+
+
+def _raw_value(dataset: Dataset, tag: BaseTag) -> bytes | None:
+    elements: list[object] = list(dataset.values())
+    raw = [element for element in elements if isinstance(element, RawDataElement) and element.tag == tag]
+    return raw[0].value if raw else None

@@ -112,18 +112,22 @@ def _inflated_value(content: bytes, pixels: PixelElement) -> Iterator[bytes]:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     to_skip, missing = pixels.offset_bytes, pixels.length_bytes
     waiting = content
-    while missing > 0:
-        try:
+    try:
+        while missing > 0:
             step = inflater.decompress(waiting, _STEP_BYTES)
-        except zlib.error as fault:
-            raise UnreadableObjectError("the data set is not deflated as its transfer syntax says") from fault
-        waiting = inflater.unconsumed_tail
-        if not step:
-            raise UnreadableObjectError("the pixel data are shorter than their length says")
-        part = step[to_skip : to_skip + missing]
-        to_skip = max(0, to_skip - len(step))
-        missing -= len(part)
-        yield part
+            waiting = inflater.unconsumed_tail
+            if not step:
+                raise UnreadableObjectError("the pixel data are shorter than their length says")
+            part = step[to_skip : to_skip + missing]
+            to_skip = max(0, to_skip - len(step))
+            missing -= len(part)
+            yield part
+        # Padding may follow, and then the mark that the stream is whole.
+        inflater.decompress(waiting, _STEP_BYTES)
+    except zlib.error as fault:
+        raise UnreadableObjectError("the data set is not deflated as its transfer syntax says") from fault
+    if not inflater.eof:
+        raise UnreadableObjectError("the deflated data set breaks off, or goes on long behind the pixels")
 
 
 def _frame_text(frame: FrameSummary) -> str:

@@ -73,7 +73,7 @@ def read_header(content: bytes, sop_class_uid: str, transfer_syntax_uid: str) ->
     if not len(dataset):
         raise UnreadableObjectError("the data set holds no element")
     if not reading.ended:
-        _require_last_value(dataset)
+        _require_whole(dataset, stream.getvalue())
     return Header(dataset=dataset, pixels=reading.pixels)
 
 
@@ -98,15 +98,15 @@ class _Reading:
         return self.ended
 
 
-def _require_last_value(dataset: Dataset) -> None:
-    """A transfer that broke off shows in the last value: the parser takes what there is."""
-    elements: list[object] = [dataset.get_item(tag) for tag in dataset.keys()]  # noqa: SIM118 - values would convert
-    raw = [element for element in elements if isinstance(element, RawDataElement)]
-    last = max(raw, key=lambda element: element.value_tell, default=None)
-    if last is None or last.length == UNDEFINED_LENGTH or last.value is None:
+def _require_whole(dataset: Dataset, content: bytes) -> None:
+    """A transfer that broke off shows behind the last value: the parser takes what there is. Zeros are padding."""
+    elements: list[object] = list(dataset.values())
+    last = elements[-1]
+    if not isinstance(last, RawDataElement) or last.length == UNDEFINED_LENGTH:
         return
-    if len(last.value) < last.length:
-        raise UnreadableObjectError("the data set ends in the middle of a value")
+    end = last.value_tell + last.length
+    if end > len(content) or any(content[end:]):
+        raise UnreadableObjectError("the data set breaks off")
 
 
 def inflated_start(content: bytes) -> bytes:
@@ -119,6 +119,9 @@ def inflated_start(content: bytes) -> bytes:
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        return inflater.decompress(content, MAX_HEADER_BYTES)
+        start = inflater.decompress(content, MAX_HEADER_BYTES)
     except zlib.error as fault:
         raise UnreadableObjectError("the data set is not deflated as its transfer syntax says") from fault
+    if not inflater.eof and not inflater.unconsumed_tail:
+        raise UnreadableObjectError("the deflated data set breaks off")
+    return start

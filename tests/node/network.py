@@ -257,7 +257,18 @@ def kinds(files: Iterable[Path]) -> list[tuple[str, str]]:
     return [(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)) for meta in metas]
 
 
-def send(link: Association, file: Path, *, sop_instance_uid: str = "", sop_class_uid: str = "") -> Dataset:
+NO_ANSWER = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back for a C-STORE."""
+
+    status: int
+    comment: str
+
+
+def send(link: Association, file: Path, *, sop_instance_uid: str = "", sop_class_uid: str = "") -> Answer:
     """Send the very bytes of a file; the command may be made to announce another instance or class."""
     meta = pydicom.filereader.read_file_meta_info(file)
     request = C_STORE()
@@ -268,16 +279,21 @@ def send(link: Association, file: Path, *, sop_instance_uid: str = "", sop_class
     wanted = (meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
     context = next(one for one in link.accepted_contexts if (one.abstract_syntax, one.transfer_syntax[0]) == wanted)
     assert context.context_id is not None
+    # As the library's own senders do: its reactor must not take the response off the queue.
+    link._reactor_checkpoint.clear()
+    while not link._is_paused:
+        time.sleep(0.0001)
     link.dimse.send_msg(request, context.context_id)
     _, response = link.dimse.get_msg(block=True)
-    answer = Dataset()
-    answer.Status = -1 if response is None else getattr(response, "Status", -1)
-    answer.ErrorComment = getattr(response, "ErrorComment", None) or ""
-    return answer
+    link._reactor_checkpoint.set()
+    return Answer(
+        status=getattr(response, "Status", None) or 0 if response is not None else NO_ANSWER,
+        comment=getattr(response, "ErrorComment", None) or "",
+    )
 
 
 def store(port: int, files: Sequence[Path], *, calling: str = "CT_1", called: str = "HAI_NODE") -> list[int]:
     """Send files over one association; the statuses."""
     with association(port, kinds(files), calling=calling, called=called) as link:
         assert link.is_established, "no association"
-        return [int(send(link, file).Status) for file in files]
+        return [send(link, file).status for file in files]
