@@ -1,0 +1,180 @@
+"""The spool: a file is durable or gone, has an opaque name, and never takes more room than allowed."""
+
+import errno
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from scp_node.errors import SpoolFullError
+from scp_node.store.spool import Spool
+
+GIB = 1024**3
+NO_LIMIT = 1e6
+
+
+def spool_in(folder: Path, *, quota_bytes: float = NO_LIMIT * GIB, keep_free_gib: float = 0.0) -> Spool:
+    return Spool(folder / "spool", quota_gib=quota_bytes / GIB, keep_free_gib=keep_free_gib)
+
+
+def kept(spool: Spool, content: bytes) -> str:
+    with spool.begin() as file:
+        file.write(content)
+        return file.durable()
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_durable_file_holds_what_was_written(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    with spool.begin() as file:
+        file.write(b"DI")
+        file.write(memoryview(b"CM"))
+        key = file.durable()
+
+    assert spool.path(key).read_bytes() == b"DICM"
+    assert file.byte_count == 4
+    assert spool.used_bytes == 4
+
+
+def test_file_and_name_are_forced_to_the_disk_before_the_key_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = spool_in(tmp_path)
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    key = kept(spool, b"x")
+
+    assert synced == [spool.path(key).stat().st_ino, spool.path(key).parent.stat().st_ino]
+
+
+def test_a_file_that_was_not_made_durable_is_gone(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    with spool.begin() as file:
+        file.write(b"half of it")
+        assert len(files_below(tmp_path)) == 1
+
+    assert files_below(tmp_path) == []
+
+
+def test_a_fault_while_receiving_leaves_no_file(tmp_path: Path) -> None:
+    def receive(spool: Spool) -> NoReturn:
+        with spool.begin() as file:
+            file.write(b"half of it")
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        receive(spool_in(tmp_path))
+
+    assert files_below(tmp_path) == []
+
+
+def test_names_say_nothing_and_never_repeat(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    keys = {kept(spool, b"the same") for _ in range(50)}
+
+    assert len(keys) == 50
+    assert all(len(key) == 32 and set(key) <= set("0123456789abcdef") for key in keys)
+
+
+@pytest.mark.parametrize("key", ["", "..", "../../etc/passwd", "ab", "A" * 32, "a" * 31 + "/", "a" * 33])
+def test_what_is_no_key_names_no_path(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="no spool key"):
+        spool_in(tmp_path).path(key)
+
+
+def test_an_object_larger_than_the_quota_is_refused_while_it_arrives(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path, quota_bytes=1000)
+    with spool.begin() as file:
+        file.write(b"x" * 900)
+        with pytest.raises(SpoolFullError):
+            file.write(b"x" * 200)
+
+    assert files_below(tmp_path) == []
+
+
+def test_a_full_spool_refuses_and_takes_again_after_a_removal(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path, quota_bytes=1000)
+    key = kept(spool, b"x" * 1000)
+    with pytest.raises(SpoolFullError, match="quota_gib"):
+        spool.begin()
+
+    spool.remove(key)
+    spool.remove(key)
+
+    kept(spool, b"x" * 1000)
+
+
+def test_what_another_process_wrote_counts(tmp_path: Path) -> None:
+    mine, other = spool_in(tmp_path, quota_bytes=100_000), spool_in(tmp_path, quota_bytes=100_000)
+    for _ in range(9):
+        kept(other, b"x" * 10_000)
+
+    kept(mine, b"x" * 1000)
+    with pytest.raises(SpoolFullError), mine.begin() as file:
+        file.write(b"x" * 10_000)
+
+
+def test_a_full_spool_notices_that_another_process_removed_files(tmp_path: Path) -> None:
+    elapsed_s = [0.0]
+    mine = Spool(tmp_path / "spool", quota_gib=1000 / GIB, keep_free_gib=0, elapsed_s=lambda: elapsed_s[0])
+    key = kept(mine, b"x" * 1000)
+    spool_in(tmp_path).remove(key)
+
+    elapsed_s[0] = 10.0
+
+    kept(mine, b"x" * 1000)
+
+
+def test_what_must_stay_free_on_the_disk_stays_free(tmp_path: Path) -> None:
+    free_gib = shutil.disk_usage(tmp_path).free / GIB
+
+    with pytest.raises(SpoolFullError, match="keep_free_gib"):
+        spool_in(tmp_path, keep_free_gib=free_gib + 1).begin()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_as_such_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(_descriptor: int) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    spool = spool_in(tmp_path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SpoolFullError, match="disk"):
+        kept(spool, b"x")
+
+    assert files_below(tmp_path) == []
+
+
+def test_another_fault_of_the_disk_is_not_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_descriptor: int) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    spool = spool_in(tmp_path)
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        kept(spool, b"x")
+
+
+def test_files_without_a_row_are_found_unless_they_are_young(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    known, unknown, young = kept(spool, b"1"), kept(spool, b"2"), kept(spool, b"3")
+    (tmp_path / "spool" / "ab" / "notes.txt").write_text("not ours")
+    start = datetime(2026, 3, 2, tzinfo=UTC)
+    for key, written_at in ((known, start), (unknown, start), (young, start + timedelta(minutes=10))):
+        os.utime(spool.path(key), (written_at.timestamp(), written_at.timestamp()))
+
+    assert list(spool.unknown(lambda key: key == known, start + timedelta(minutes=5))) == [unknown]
