@@ -93,7 +93,9 @@ def foci_alone(scene: Scene, exam: PlanarExam) -> dict[str, FloatArray]:
 def planar_exam(scene: Scene) -> PlanarExam:
     """Expose the perfusion series, with whatever else is in the patient at the time."""
     request = scene.request
-    begun_at = study_time(request)
+    # The study begins with its first series: the colloid scan, or the infusion, or these views.
+    earlier_min = 40 if request.has("sulfur-colloid") else 12 if request.has("dynamic") else 0
+    begun_at = study_time(request) + dt.timedelta(minutes=earlier_min)
     views = planar_views(request)
     if request.has("not-hai"):
         source = colloid_source(scene, begun_at)
