@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ class _BadCommandError(ValueError):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
+    # What a header does wrong becomes a remark or a refusal in the result.
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
     try:
         return _run(options)
     except (

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 Orientation = tuple[float, float, float, float, float, float]
 
-EVENNESS_MM = 0.06
-"""Deviation from even spacing that the rounding of positions to a tenth of a millimetre explains."""
+ROUNDED_POSITION_MM = 0.11
+"""Distance from the even line that positions rounded to a tenth of a millimetre may have (their own and the ends')."""
 EVENNESS_FRACTION = 0.05
-"""Deviation, as part of the spacing, that no measurement would notice (table motion, rounded steps)."""
+"""Distance from the even line, as part of the spacing, that no measurement would notice (table motion)."""
+LARGEST_UNEVENNESS_FRACTION = 0.3
+"""Never more than this, however thin the slices: one missing slice shifts its neighbours by half a spacing or more."""
 SAME_PLACE_MM = 0.01
 """Positions nearer than this are the same plane: headers round to micrometres, scanners step by 0.1 mm or more."""
 STEEPEST_STEP_DEG = 60.0
@@ -87,26 +89,23 @@ def stack_affine(
 def _even_step(positions_lps_mm: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:
     count = len(positions_lps_mm)
     step: NDArray[np.float64] = (positions_lps_mm[-1] - positions_lps_mm[0]) / (count - 1)
-    gaps_mm = np.diff(distances_along(positions_lps_mm, normal))
-    _check_even(positions_lps_mm, normal, gaps_mm)
     on_line = positions_lps_mm[0] + np.arange(count)[:, None] * step
     off_line_mm = float(np.linalg.norm(positions_lps_mm - on_line, axis=1).max())
-    if off_line_mm > _tolerance_mm(float(gaps_mm.mean())):
-        raise StackRefusedError(f"slices do not lie on one straight line: up to {off_line_mm:.2f} mm off it")
+    if off_line_mm > _tolerance_mm(float(step @ normal)):
+        raise StackRefusedError(_why_uneven(positions_lps_mm, normal, off_line_mm))
     angle_deg = float(np.degrees(np.arccos(min(1.0, float(step @ normal) / float(np.linalg.norm(step))))))
     if angle_deg > STEEPEST_STEP_DEG:
         raise StackRefusedError(f"slices are stacked {angle_deg:.0f} degrees off their normal")
     return step
 
 
-def _check_even(
-    positions_lps_mm: NDArray[np.float64], normal: NDArray[np.float64], gaps_mm: NDArray[np.float64]
-) -> None:
+def _why_uneven(positions_lps_mm: NDArray[np.float64], normal: NDArray[np.float64], off_line_mm: float) -> str:
+    gaps_mm = np.diff(distances_along(positions_lps_mm, normal))
     usual_mm = float(np.median(gaps_mm))
     tolerance_mm = _tolerance_mm(usual_mm)
     wrong = np.flatnonzero(np.abs(gaps_mm - usual_mm) > tolerance_mm)
     if not len(wrong):
-        return
+        return f"slices do not lie on one straight line at even distances: up to {off_line_mm:.2f} mm off it"
     first = int(wrong[0])
     between = (
         f"between {place_in_words(positions_lps_mm[first], normal)} "
@@ -117,13 +116,13 @@ def _check_even(
     if np.all(multiples >= 2) and np.all(whole):
         missing = int(multiples.sum()) - len(wrong)
         elsewhere = f" (and at {len(wrong) - 1} other places)" if len(wrong) > 1 else ""
-        noun = "slice" if missing == 1 else "slices"
-        raise StackRefusedError(f"{missing} {noun} missing {between}{elsewhere}")
-    raise StackRefusedError(
+        return f"{missing} slice{'s' if missing > 1 else ''} missing {between}{elsewhere}"
+    return (
         f"slice spacing varies from {gaps_mm.min():.2f} to {gaps_mm.max():.2f} mm (usually {usual_mm:.2f} mm, "
         f"first change {between})"
     )
 
 
 def _tolerance_mm(spacing_mm: float) -> float:
-    return max(EVENNESS_MM, EVENNESS_FRACTION * spacing_mm)
+    rounding_mm = min(ROUNDED_POSITION_MM, LARGEST_UNEVENNESS_FRACTION * spacing_mm)
+    return max(rounding_mm, EVENNESS_FRACTION * spacing_mm)

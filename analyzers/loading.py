@@ -6,6 +6,7 @@ counted and ignored. Nothing in the folder is ever written.
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,7 +121,10 @@ def open_study(folder: Path) -> StudyOnDisk:
     if not folder.is_dir():
         raise StudyFolderError(f"{folder} is not a folder: name the folder that holds the study's DICOM files")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sources = [source for path in files if (source := _read_source(path)) is not None]
+    with warnings.catch_warnings():
+        # What a parser thinks of a header is not a message to the operator; what cannot be read is refused.
+        warnings.simplefilter("ignore")
+        sources = [source for path in files if (source := _read_source(path)) is not None]
     if not sources:
         raise StudyFolderError(f"{folder} holds no DICOM instance ({len(files)} other files)")
     studies = sorted({source.instance.study_instance_uid for source in sources})

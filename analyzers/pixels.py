@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -172,7 +173,10 @@ def _whole_numbers(raw: NDArray[np.unsignedinteger[Any]], instance: InstanceSumm
 def _decode(frame: tuple[SourceFile, int]) -> StoredValues:
     source, index = frame
     try:
-        decoded = np.asarray(pixel_array(source.path, index=index, raw=True))
+        # pydicom looks for the pixels of a path where they would lie if the file were not deflated.
+        deflated = source.instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian
+        place = pydicom.dcmread(source.path) if deflated else source.path
+        decoded = np.asarray(pixel_array(place, index=index, raw=True))
     except _DECODING_FAILS as error:
         raise PixelsUnreadableError(f"pixels cannot be decoded ({_first_line(error)})") from error
     expected = (source.instance.rows, source.instance.columns)

@@ -59,7 +59,7 @@ class Scan:
 
 def read_nifti(path: Path) -> Scan:
     """Read a NIfTI volume, axes permuted to lie nearest to left, back, head."""
-    image = nibabel.load(path)
+    image = nibabel.nifti1.Nifti1Image.from_filename(path)
     affine_lps = _LPS_FROM_RAS @ np.asarray(image.affine, np.float64)
     return _permuted(np.asarray(image.dataobj, np.float32), affine_lps, path.name.split(".")[0])
 
@@ -146,7 +146,8 @@ def _common(scan: Scan, modality: str, sop_class_uid: str, study_description: st
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = sop_class_uid
+    dataset.SOPClassUID = sop_class_uid
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.StudyInstanceUID = uid(scan.name, "study")
     dataset.SeriesInstanceUID = uid(scan.name, "series")
     dataset.FrameOfReferenceUID = uid(scan.name, "frame of reference")
