@@ -120,6 +120,8 @@ def complete(dataset: Dataset, setting: Setting, what: str) -> None:
     date, time = setting.moment.strftime("%Y%m%d"), setting.moment.strftime("%H%M%S")
     dataset.InstanceCreationDate = dataset.SeriesDate = dataset.ContentDate = date
     dataset.InstanceCreationTime = dataset.SeriesTime = dataset.ContentTime = time
+    if "DateOfSecondaryCapture" in dataset:
+        dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = date, time
     if setting.provenance.institution_name:
         dataset.InstitutionName = setting.provenance.institution_name
     dataset.ContributingEquipmentSequence = _contributing_equipment(setting)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,12 +122,11 @@ def read_sources(study_folder: Path, study_instance_uid: str, identity: Identity
     donor = Dataset()
     unreadable_count = 0
     for dataset in _headers(study_folder):
-        if dataset is None:
+        summary = instance_summary(dataset, _transfer_syntax(dataset)) if dataset is not None else None
+        if dataset is None or summary is None or not summary.sop_instance_uid:
             unreadable_count += 1
             continue
-        summary = instance_summary(dataset, _transfer_syntax(dataset))
-        known = summary.sop_instance_uid in images
-        if summary.study_instance_uid != study_instance_uid or not summary.sop_instance_uid or known:
+        if summary.study_instance_uid != study_instance_uid or summary.sop_instance_uid in images:
             continue
         images[summary.sop_instance_uid] = SourceImage(
             summary=summary, lossy=summary.text("LossyImageCompression") == "01"
@@ -134,11 +134,16 @@ def read_sources(study_folder: Path, study_instance_uid: str, identity: Identity
         # The choice must not depend on file names, which say nothing.
         if "SOPInstanceUID" not in donor or summary.sop_instance_uid < str(donor.SOPInstanceUID):
             donor = dataset
-    with config.disable_value_validation():
+    with config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header = study_header(donor, study_instance_uid, identity)
+        utc_offset_minutes = _utc_offset_minutes(header)
+        if utc_offset_minutes is None:
+            header.pop("TimezoneOffsetFromUTC", None)
         return SourceStudy(
-            header=study_header(donor, study_instance_uid, identity),
+            header=header,
             images=dict(sorted(images.items(), key=lambda entry: _acquisition_order(entry[1].summary))),
-            utc_offset_minutes=_utc_offset_minutes(donor),
+            utc_offset_minutes=utc_offset_minutes,
             equipment=_equipment(donor),
             unreadable_count=unreadable_count,
         )
@@ -147,11 +152,14 @@ def read_sources(study_folder: Path, study_instance_uid: str, identity: Identity
 def _headers(folder: Path) -> Iterator[Dataset | None]:
     """Headers of all files below a folder; ``None`` for a file that is none."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with config.disable_value_validation():
+        with config.disable_value_validation(), warnings.catch_warnings():
+            # What is wrong with a file is told by the count, not by quoting its values.
+            warnings.simplefilter("ignore")
             try:
-                yield dcmread(path, stop_before_pixels=True)
+                dataset: Dataset | None = dcmread(path, stop_before_pixels=True)
             except _UNREADABLE:
-                yield None
+                dataset = None
+        yield dataset
 
 
 def _transfer_syntax(dataset: Dataset) -> str:
@@ -168,8 +176,8 @@ def _acquisition_order(summary: InstanceSummary) -> tuple[float, str, float, str
     )
 
 
-def _utc_offset_minutes(donor: Dataset) -> int | None:
-    match = _UTC_OFFSET.fullmatch(str(donor.get("TimezoneOffsetFromUTC", "")).strip())
+def _utc_offset_minutes(header: Dataset) -> int | None:
+    match = _UTC_OFFSET.fullmatch(str(header.get("TimezoneOffsetFromUTC", "")).strip())
     if match is None:
         return None
     minutes = int(match[2]) * 60 + int(match[3])

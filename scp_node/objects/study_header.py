@@ -147,9 +147,10 @@ def _inherit(header: Dataset, donor: Dataset, keyword: str) -> None:
 
 def _legal_copy(element: DataElement, depth: int) -> DataElement | None:
     """Copy of an element with decoded texts; ``None`` if it is empty, illegal or nested beyond reason."""
-    if element.VR == "SQ":
-        if depth > _NESTING_LIMIT:
-            return None
+    vr = dictionary_VR(element.tag)
+    if (vr == "SQ") != (element.VR == "SQ") or depth > _NESTING_LIMIT:
+        return None
+    if vr == "SQ":
         items = []
         for item in element.value:
             copies = [_legal_copy(inner, depth + 1) for inner in item if not inner.tag.is_private]
@@ -164,9 +165,9 @@ def _legal_copy(element: DataElement, depth: int) -> DataElement | None:
         return None
     values = [element.value] if element.VM == 1 else list(element.value)
     texts = [str(value) for value in values]
-    if not all(_is_legal(element.VR, text) for text in texts):
+    if not all(_is_legal(vr, text) for text in texts):
         return None
-    return DataElement(element.tag, element.VR, texts if len(texts) > 1 else texts[0])
+    return DataElement(element.tag, vr, texts if len(texts) > 1 else texts[0])
 
 
 def _is_legal(vr: str, text: str) -> bool:

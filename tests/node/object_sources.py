@@ -53,7 +53,7 @@ def identity(**changes: str) -> Identity:
     return Identity(**(values | changes))
 
 
-def order(study_folder: Path, *, failure: str | None = None, **changes: object) -> EncodingOrder:
+def order(study_folder: Path, **changes: object) -> EncodingOrder:
     values: dict[str, object] = {
         "study_instance_uid": STUDY,
         "revision": 1,
@@ -62,8 +62,8 @@ def order(study_folder: Path, *, failure: str | None = None, **changes: object) 
         "analysis_started_at": datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC),
         "utc_offset_minutes": 60,
         "study_folder": study_folder,
-        "out_folder": None if failure is not None else study_folder.parent / "out",
-        "failure": failure,
+        "out_folder": None if changes.get("failure") else study_folder.parent / "out",
+        "failure": None,
         "identity": identity(),
         "input_digest": "1" * 64,
         "settings_digest": "2" * 64,
