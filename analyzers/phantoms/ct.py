@@ -23,9 +23,12 @@ from analyzers.phantoms.ct_tissues import attenuation_table
 from analyzers.phantoms.ct_truth import ct_masks, ct_measurements, ct_structures, lesion_list
 from analyzers.phantoms.layers import Grid, Painting, paint
 from analyzers.phantoms.request import PhantomRequest
+from analyzers.phantoms.stacks import STACK_VARIANTS
 from analyzers.phantoms.study import PhantomInstance, PhantomKind, PhantomStudy
+from analyzers.phantoms.texture import mottle
 
 VARIANTS = {
+    **STACK_VARIANTS,
     "post-op": "after implantation, with pump, catheter and clips (default)",
     "pump": "the same as post-op",
     "pre-op": "before implantation, with gallbladder",
@@ -36,18 +39,10 @@ VARIANTS = {
     "arterial-only": "only the arterial series",
     "portal-only": "only the portal series",
     "two-phases-in-one-series": "arterial and portal images share one series",
-    "feet-first": "feet-first supine: columns run to the right, instances downwards",
-    "descending": "instance numbers count from the feet to the head reversed",
-    "overlapping": "slices thicker than their spacing",
     "gantry-tilt": "gantry tilted by 12 degrees, slices shifted along the table",
-    "duplicate-slice": "one position was sent twice under two instance UIDs",
-    "missing-slice": "one position in the middle is missing",
     "localizer-inside": "a scout view inside the first series",
     "derived-inside": "a coronal reformat inside the first series",
-    "no-frame-of-reference": "FrameOfReferenceUID absent",
-    "no-patient-position": "PatientPosition absent",
     "padding": "outside of the circle of reconstruction padded at -3024 HU",
-    "enhanced": "enhanced multi-frame objects, one per series",
     "y90-mapping": "headers of planning for Y-90 radioembolisation",
     "german": "German descriptions",
     "not-hai": "no word or code of an infusion pump",
@@ -77,6 +72,7 @@ def make_ct(request: PhantomRequest) -> PhantomStudy:
     grid = _grid(request, anatomy)
     table = attenuation_table(request, tuple(phase.delay_s for phase in phases))
     painting = paint(anatomy.layers, grid, table, "air")
+    mottle(painting, "liver", tuple(2.0 + 0.01 * hu for hu in table["liver"]), request.rng("mottle"))
     exposures = tuple(_exposure(request, anatomy, phase) for phase in phases)
     main = exposures[-1]
     return PhantomStudy(

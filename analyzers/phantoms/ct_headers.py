@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from analyzers.phantoms.request import PhantomRequest
+from analyzers.phantoms.stacks import forget_references
 from analyzers.phantoms.study import StudyText, study_header, study_time
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -122,12 +123,7 @@ def series_template(request: PhantomRequest, series: CtSeriesHeader, *, operated
     _add_times(header, request, series)
     if series.delay_s > 0:
         _add_contrast(header, request)
-    for variant, keyword in (
-        ("no-frame-of-reference", "FrameOfReferenceUID"),
-        ("no-patient-position", "PatientPosition"),
-    ):
-        if request.has(variant):
-            delattr(header, keyword)
+    forget_references(request, header)
     return header
 
 

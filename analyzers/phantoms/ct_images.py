@@ -12,6 +12,7 @@ from analyzers.phantoms.ct_scanner import Exposure
 from analyzers.phantoms.layers import Grid
 from analyzers.phantoms.multiframe import Frame, enhanced_ct
 from analyzers.phantoms.request import PhantomRequest
+from analyzers.phantoms.stacks import Plane, copy_header, stack_order, write_plane
 from analyzers.phantoms.study import PhantomInstance
 
 
@@ -58,13 +59,7 @@ def instances_of(request: PhantomRequest, series: CtSeriesImages) -> Iterator[Ph
     pixel = series.grid.steps_zyx_mm[1]
     template.PixelSpacing = [f"{pixel:.6f}"] * 2
     template.ReconstructionDiameter = f"{size * pixel:.1f}"
-    order = list(range(len(pixels)))
-    if request.has("descending") != request.has("feet-first"):
-        order.reverse()
-    if request.has("missing-slice"):
-        del order[len(order) // 2]
-    if request.has("duplicate-slice"):
-        order.insert(len(order) // 3, order[len(order) // 3])
+    order = stack_order(request, len(pixels))
     if request.has("enhanced"):
         yield _multiframe(request, series, template, pixels, order)
         return
@@ -88,22 +83,13 @@ def _image(
     """One axial image."""
     centre = float(series.exposure.centres_z_mm[index])
     position, orientation = image_plane(request, series.grid, series.exposure, centre)
-    image = _copy(template)
+    image = copy_header(template)
     image.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     image.SOPInstanceUID = request.uid("image", series.header.role, series.acquisition, number)
     image.InstanceNumber = number
-    image.ImagePositionPatient = [f"{value:.4f}" for value in position]
-    image.ImageOrientationPatient = [f"{value:.6f}" for value in orientation]
-    image.SliceLocation = f"{centre:.3f}"
-    image.PixelData = np.ascontiguousarray(pixels, dtype="<i2").tobytes()
+    plane = Plane(position_lps_mm=position, orientation=orientation, location_mm=centre, pixels=pixels)
+    write_plane(image, plane)
     return image
-
-
-def _copy(template: Dataset) -> Dataset:
-    """A shallow copy: elements are shared, none of them is changed in place."""
-    copy = Dataset()
-    copy.update(template)
-    return copy
 
 
 def _intruders(
@@ -117,7 +103,7 @@ def _intruders(
     for offset, (variant, image_type, view) in enumerate(coronal):
         if not request.has(variant):
             continue
-        image = _copy(template)
+        image = copy_header(template)
         image.ImageType = image_type
         image.SOPInstanceUID = request.uid("image", series.header.role, variant)
         image.InstanceNumber = number + offset

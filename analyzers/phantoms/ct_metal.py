@@ -79,8 +79,8 @@ def hardening_hu(projector: Projector, metal: Image, rng: np.random.Generator) -
     """
     trace = projector.forward(metal) * np.float32(_TITANIUM_PER_MM)
     seen = 2.6 * (1 - np.exp(-trace / 2.6))
-    error = 0.9 * (seen - trace)
-    shadow = 0.02 * (np.exp(0.5 * np.minimum(trace, 7.0)) - 1)
+    error = 1.5 * (seen - trace)
+    shadow = 0.05 * (np.exp(0.5 * np.minimum(trace, 7.0)) - 1)
     error += (shadow * rng.standard_normal(trace.shape)).astype(np.float32)
     return _outside_metal(projector.reconstruct(error.astype(np.float32)) * np.float32(1000 / _WATER_PER_MM), metal)
 
@@ -102,12 +102,12 @@ def starvation_hu(projector: Projector, body_hu: Image, metal: Image, rng: np.ra
     body = projector.forward(relative) * _WATER_PER_MM
     trace = projector.forward(metal) * np.float32(_TITANIUM_PER_MM)
     seen = 2.2 * (1 - np.exp(-trace / 2.2))
-    photons = 4.0e5 * np.exp(-np.minimum(body + seen, 30))
+    photons = 1.5e5 * np.exp(-np.minimum(body + seen, 30))
     counted = np.maximum(rng.poisson(photons) + rng.normal(0, 6, photons.shape), 1.5)
-    wrong = -np.log(counted / 4.0e5) - body - trace
+    wrong = -np.log(counted / 1.5e5) - body - trace
     error = np.where(trace > 0.02, np.clip(wrong, -6, 6), 0)
     return _outside_metal(
-        projector.reconstruct((0.5 * error).astype(np.float32)) * np.float32(1000 / _WATER_PER_MM), metal
+        projector.reconstruct((0.9 * error).astype(np.float32)) * np.float32(1000 / _WATER_PER_MM), metal
     )
 
 

@@ -88,9 +88,12 @@ def slice_images(values_zyx: FloatImages, grid: Grid, exposure: Exposure, *, bel
     rows = grid.y_mm - grid.y_mm.mean()
     along_y = np.interp(grid.y_mm.mean() + rows * np.cos(exposure.tilt_rad), grid.y_mm, np.arange(len(rows)))
     for row in range(len(rows)):
+        low = min(int(along_y[row]), len(rows) - 2)
+        if not values_zyx[:, low : low + 2].any():
+            result[:, row] = 0
+            continue
         centres = exposure.centres_z_mm + rows[row] * np.sin(exposure.tilt_rad)
         weights = slice_weights(grid.z_mm, centres, exposure.thickness_mm, bell=bell)
-        low = min(int(along_y[row]), len(rows) - 2)
         part = np.float32(along_y[row] - low)
         line = values_zyx[:, low] * (1 - part) + values_zyx[:, low + 1] * part
         result[:, row] = weights @ line

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from analyzers.phantoms.anatomy import Anatomy
 from analyzers.phantoms.ct_images import image_plane
 from analyzers.phantoms.ct_scanner import Exposure, slice_images
-from analyzers.phantoms.layers import Painting
+from analyzers.phantoms.layers import Grid, Painting
 from analyzers.phantoms.lesions import measure_lesion
 from analyzers.phantoms.request import PhantomRequest
 from analyzers.phantoms.shapes import path_length_mm
@@ -108,10 +108,20 @@ def ct_masks(request: PhantomRequest, painting: Painting, exposure: Exposure) ->
     affine[:3, 3] = position
     masks = {}
     for name in sorted(painting.masks):
-        share = slice_images(painting.masks[name].astype(np.float32), painting.grid, exposure, bell=False)
-        inside: NDArray[np.bool_] = share > 127
+        inside = _sliced(painting.masks[name], painting.grid, exposure)
         masks[name] = TruthMask(mask_zyx=inside[:, :, ::-1] if flipped else inside, affine_lps_mm=affine)
     return masks
+
+
+def _sliced(share_zyx: NDArray[np.uint8], grid: Grid, exposure: Exposure) -> NDArray[np.bool_]:
+    """Voxels of the slices that a region fills by half; only its columns are computed."""
+    inside = np.zeros((len(exposure.centres_z_mm), *share_zyx.shape[1:]), dtype=np.bool_)
+    columns = np.flatnonzero(share_zyx.any(axis=(0, 1)))
+    if len(columns):
+        x = slice(int(columns[0]), int(columns[-1]) + 1)
+        part = share_zyx[:, :, x].astype(np.float32)
+        inside[:, :, x] = slice_images(part, grid, exposure, bell=False) > 127
+    return inside
 
 
 def ct_structures(request: PhantomRequest, anatomy: Anatomy, painting: Painting, masks_on: str) -> dict[str, Json]:

@@ -22,6 +22,7 @@ from analyzers.phantoms.mr_truth import lesion_list, mr_masks, mr_measurements, 
 from analyzers.phantoms.request import PhantomRequest
 from analyzers.phantoms.stacks import STACK_VARIANTS
 from analyzers.phantoms.study import PhantomInstance, PhantomKind, PhantomStudy
+from analyzers.phantoms.texture import mottle
 
 VARIANTS = {
     **STACK_VARIANTS,
@@ -48,7 +49,9 @@ def make_mr(request: PhantomRequest) -> PhantomStudy:
     operated = not (request.has("pre-op") or request.has("no-pump"))
     anatomy = make_anatomy(request, operated=operated)
     grid = _grid(request, anatomy)
-    painting = paint(anatomy.layers, grid, signal_table(request), "air")
+    table = signal_table(request)
+    painting = paint(anatomy.layers, grid, table, "air")
+    mottle(painting, "liver", tuple(0.03 * signal for signal in table["liver"]), request.rng("mottle"))
     recipes = protocol(request)
     reference = recipes[-1]
     centres = _centres(grid, reference)

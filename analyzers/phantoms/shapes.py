@@ -92,11 +92,15 @@ def oval_column(
 
 def cone(at: Lattice, start: Point, end: Point, start_radius: float, end_radius: float) -> Field:
     """Rounded cone: a ball that changes size on a straight way."""
-    axis = np.subtract(end, start)
-    x, y, z = at.x - start[0], at.y - start[1], at.z - start[2]
-    along = np.clip((x * axis[0] + y * axis[1] + z * axis[2]) / float(axis @ axis), 0, 1).astype(np.float32)
+    # Python floats, unlike numpy's, leave the fields in single precision.
+    axis = [float(b - a) for a, b in zip(start, end, strict=True)]
+    square = sum(part * part for part in axis)
+    x, y, z = at.x - float(start[0]), at.y - float(start[1]), at.z - float(start[2])
+    along = np.clip((x * axis[0] + y * axis[1] + z * axis[2]) / square, 0, 1)
     gap_squared = (x - along * axis[0]) ** 2 + (y - along * axis[1]) ** 2 + (z - along * axis[2]) ** 2
-    return np.asarray(np.sqrt(gap_squared) - (start_radius + along * (end_radius - start_radius)), np.float32)
+    return np.asarray(
+        np.sqrt(gap_squared) - (float(start_radius) + along * float(end_radius - start_radius)), np.float32
+    )
 
 
 def chain(at: Lattice, points: Sequence[Point], radii: Sequence[float]) -> Field:

@@ -27,6 +27,8 @@ class Vessels:
     arteries: Mapping[str, NDArray[np.float64]]
     portal: Mapping[str, NDArray[np.float64]]
     hepatic_veins: Mapping[str, NDArray[np.float64]]
+    mesenteric: tuple[tuple[str, NDArray[np.float64]], ...]
+    """Tissue and course of small vessels."""
     cava: NDArray[np.float64]
     gda_origin: Point
     celiac_level_mm: float
@@ -69,6 +71,7 @@ def draw_vessels(request: PhantomRequest, build: Build) -> Vessels:
         arteries={name: smooth_path(np.asarray(knots, dtype=np.float64)) for name, knots in arteries.items()},
         portal={name: smooth_path(np.asarray(knots)) for name, knots in _portal(rng, plan).items()},
         hepatic_veins={name: smooth_path(np.asarray(knots)) for name, knots in _hepatic_veins(rng).items()},
+        mesenteric=tuple((tissue, smooth_path(np.asarray(knots), 4.0)) for tissue, knots in _mesentery(rng)),
         cava=smooth_path(np.asarray(_cava())),
         gda_origin=(float(gda[0]), float(gda[1]), float(gda[2])),
         celiac_level_mm=0.0,
@@ -226,6 +229,17 @@ def _cava() -> Knots:
     ]
 
 
+def _mesentery(rng: np.random.Generator) -> Iterator[tuple[str, Knots]]:
+    """Small arteries and veins that fan out to the gut."""
+    for number in range(14):
+        spread = np.array([rng.uniform(-70, 75), rng.uniform(-50, -15), rng.uniform(-165, -70)])
+        root = np.array([-8.0, -14.0, rng.uniform(-85, -55)])
+        middle = 0.5 * (root + spread) + rng.normal(0, 8, 3)
+        radius = float(rng.uniform(0.8, 1.6))
+        tissue = "artery" if number % 2 else "portal_vein"
+        yield tissue, [_at(root, radius), _at(middle, radius * 0.85), _at(spread, radius * 0.6)]
+
+
 def vessel_layers(vessels: Vessels, *, ligated_gda_mm: float | None) -> Iterator[Layer]:
     """Veins first, then arteries; vessels in the liver belong to it, the cava does not.
 
@@ -238,6 +252,8 @@ def vessel_layers(vessels: Vessels, *, ligated_gda_mm: float | None) -> Iterator
     """
     inside = frozenset({"body", "liver"})
     yield TubeLayer(tissue="cava", mask="cava", within=frozenset({"body"}), path=vessels.cava)
+    for tissue, path in vessels.mesenteric:
+        yield TubeLayer(tissue=tissue, within=inside, path=path)
     for path in vessels.hepatic_veins.values():
         yield TubeLayer(tissue="hepatic_vein", mask="hepatic_veins", within=inside, path=path)
     for path in vessels.portal.values():

@@ -25,10 +25,12 @@ def viscera_layers(request: PhantomRequest, at: Lattice, build: Build, frame: Fr
     rng = request.rng("viscera")
     room = np.maximum(np.maximum(frame.cavity + 2, frame.diaphragm + 3), 1.5 - liver)
     room = np.maximum(room, 2.0 - frame.spine)
+    spleen = _spleen(rng, at, build, room)
+    yield field_layer(spleen, at, Layer(tissue="spleen", mask="spleen", within=_INSIDE))
+    room = np.maximum(room, 1.5 - spleen)
     yield from _small_bowel(rng, at, build, room)
     yield from _kidneys(rng, at, build, room)
     yield from _colon(rng, at, build, room)
-    yield from _spleen(rng, at, build, room)
     yield from _stomach(rng, at, build, room)
     yield from _pancreas_and_duodenum(rng, at, build, room)
 
@@ -38,14 +40,13 @@ def _jitter(rng: np.random.Generator, point: Point, spread_mm: float) -> Point:
     return float(x), float(y), float(z)
 
 
-def _spleen(rng: np.random.Generator, at: Lattice, build: Build, room: Field) -> Iterator[Layer]:
+def _spleen(rng: np.random.Generator, at: Lattice, build: Build, room: Field) -> Field:
     s = build.wide_scale
     size = float(rng.uniform(0.85, 1.15))
     centre = _jitter(rng, (92 * s, 32, 44), 3)
-    spleen = ellipsoid(at, centre, (33 * size, 50 * size, 56 * size), -0.30, 0.25)
-    hollow = ellipsoid(at, (centre[0] - 42 * s, centre[1] - 26, centre[2] - 6), (32, 42, 50))
-    spleen = np.maximum(smooth_cut(spleen, -hollow, 10), room)
-    yield field_layer(spleen, at, Layer(tissue="spleen", mask="spleen", within=_INSIDE))
+    spleen = ellipsoid(at, centre, (35 * size, 52 * size, 57 * size), -0.30, 0.25)
+    hollow = ellipsoid(at, (centre[0] - 50 * s, centre[1] - 30, centre[2] - 6), (30, 40, 46))
+    return np.maximum(smooth_cut(spleen, -hollow, 10), room)
 
 
 def _kidneys(rng: np.random.Generator, at: Lattice, build: Build, room: Field) -> Iterator[Layer]:
