@@ -82,7 +82,9 @@ class Node:
         self._studies = StudyStore(self._database)
         self._jobs = JobStore(self._database)
         self._deliveries = DeliveryStore(self._database)
-        self._spool = Spool(data_folder, quota_gib=receiving.spool_quota_gib, keep_free_gib=receiving.keep_free_gib)
+        self._spool = Spool(
+            data_folder / "spool", quota_gib=receiving.spool_quota_gib, keep_free_gib=receiving.keep_free_gib
+        )
         self._folders = JobFolders(data_folder=data_folder)
 
     def _make_stages(self, versions: Mapping[str, str]) -> None:
@@ -169,7 +171,6 @@ class Node:
         courier = PeerCourier(
             settings=self._settings,
             deliveries=self._deliveries,
-            studies=self._studies,
             data_folder=self._settings.node.data_folder,
             random=Random(),  # noqa: S311 - jitter, no secret
         )

@@ -1,0 +1,242 @@
+"""One queue for each peer: send what is due, prove that it is held, try again with growing patience.
+
+The pipeline calls :meth:`PeerCourier.deliver` and :meth:`PeerCourier.confirm` for one peer from one thread; a peer that
+is dead keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import assert_never
+
+from scp_node.domain.delivery import BackOff, Delivery, DeliveryEvent
+from scp_node.domain.outcome import Done, Outcome, Retry, Wait
+from scp_node.errors import DeliveryError, IllegalTransitionError
+from scp_node.journal import journal
+from scp_node.outbound.commitment import MAX_INSTANCES, Confirmed, act_on_reports, ask
+from scp_node.outbound.faults import Permanent, Stored, StoreOutcome, Transient
+from scp_node.outbound.identity import difference, filed_at, filed_in
+from scp_node.outbound.link import Terms, terms_of
+from scp_node.outbound.sender import Outgoing, send
+from scp_node.outbound.transactions import transaction_uid
+from scp_node.outbound.verification import held
+from scp_node.settings import Settings, Verification
+from scp_node.store.deliveries import DeliveryStore
+
+BATCH = 50
+"""Objects leased at once: the results of a few studies."""
+FIND_AGAIN_S = 10.0
+"""An archive files what it accepted in its own time; so often it is asked whether it has."""
+
+
+class PeerCourier:
+    """Delivers to any peer of the configuration.
+
+    Parameters
+    ----------
+    settings : Settings
+        Peers, time-outs, waiting times.
+    deliveries : DeliveryStore
+        The queues.
+    data_folder : Path
+        Files of encoded objects are named relative to it.
+    random : Random
+        For the jitter of waiting times.
+    """
+
+    def __init__(self, *, settings: Settings, deliveries: DeliveryStore, data_folder: Path, random: Random) -> None:
+        delivery = settings.node.delivery
+        self._settings = settings
+        self._deliveries = deliveries
+        self._data_folder = data_folder
+        self._random = random
+        self._back_off = BackOff(
+            first_s=delivery.first_wait_s,
+            factor=delivery.wait_factor,
+            cap_s=delivery.longest_wait_s,
+            jitter_fraction=delivery.jitter_fraction,
+        )
+        # How often in a row a peer could not be asked for proof. Forgotten with the process: a courtesy, no truth.
+        self._unasked: dict[str, int] = {}
+        self._journal = journal("outbound")
+
+    # --- sending ---
+
+    def deliver(self, peer: str, now: datetime) -> Outcome:
+        """Send everything that is due for the peer; reports follow when what they point at is stored."""
+        terms = terms_of(self._settings, peer)
+        stored, faults = 0, list[Transient]()
+        lease_s = self._settings.node.delivery.lease_s
+        while batch := self._deliveries.due(peer, now, BATCH, lease_s=lease_s):
+            outcomes = self._send(terms, batch, now)
+            stored += sum(isinstance(outcome, Stored) for outcome in outcomes)
+            faults += [outcome for outcome in outcomes if isinstance(outcome, Transient)]
+            if faults:
+                break
+        if faults:
+            return Retry(after_s=self._back_off.first_s, cause=f"{peer}: {faults[0].cause}")
+        return Done(what=f"{stored} objects stored at {peer}") if stored else Wait(until=now, why="nothing is due")
+
+    def _send(self, terms: Terms, batch: Sequence[Delivery], now: datetime) -> list[StoreOutcome]:
+        by_number = {delivery.delivery_id: delivery for delivery in batch}
+        outcomes = []
+        if self._settings.peers[terms.peer].check_identity:
+            refused = self._withheld(terms, batch, now)
+            if isinstance(refused, Transient):
+                for delivery in batch:
+                    self._settle(delivery, refused, now)
+                return [refused]
+            by_number = {number: one for number, one in by_number.items() if number not in refused}
+        files = [self._outgoing(delivery) for delivery in by_number.values()]
+        for number, outcome in send(terms, files):
+            self._settle(by_number[number], outcome, now)
+            outcomes.append(outcome)
+        return outcomes
+
+    def _outgoing(self, delivery: Delivery) -> Outgoing:
+        return Outgoing(
+            number=delivery.delivery_id,
+            path=self._data_folder / delivery.encoded.file,
+            sop_class_uid=delivery.encoded.sop_class_uid,
+            digest=delivery.encoded.digest,
+            attempts=delivery.attempts,
+        )
+
+    def _withheld(self, terms: Terms, batch: Sequence[Delivery], now: datetime) -> set[int] | Transient:
+        """Withhold what the peer files under another identity; the numbers of these deliveries."""
+        withheld: set[int] = set()
+        for study in dict.fromkeys(delivery.encoded.study_instance_uid for delivery in batch):
+            try:
+                theirs = filed_at(terms, study)
+            except DeliveryError as fault:
+                return Transient(cause=f"the identity of the study cannot be compared: {fault}")
+            for delivery in batch:
+                if theirs is None or delivery.encoded.study_instance_uid != study:
+                    continue
+                reason = difference(filed_in(self._data_folder / delivery.encoded.file), theirs)
+                if reason:
+                    self._apply(delivery, DeliveryEvent.WITHHELD, now, cause=reason)
+                    self._journal.error("withheld", delivery=delivery.delivery_id, reason=reason, study=study)
+                    withheld.add(delivery.delivery_id)
+        return withheld
+
+    def _settle(self, delivery: Delivery, outcome: StoreOutcome, now: datetime) -> None:
+        log = self._journal.bind(delivery=delivery.delivery_id, peer=delivery.peer)
+        match outcome:
+            case Stored(status=status, warning=warning):
+                self._apply(delivery, DeliveryEvent.STORED, now, cause=warning, status=status)
+                if warning:
+                    log.warning("stored with a remark", cause=warning, status=status)
+            case Transient(cause=cause, status=status):
+                not_before = self._not_before(delivery, now)
+                self._apply(
+                    delivery, DeliveryEvent.TRANSIENT_FAULT, now, cause=cause, status=status, not_before=not_before
+                )
+                log.warning("will be sent again", cause=cause, status=status, until=not_before.isoformat())
+            case Permanent(cause=cause, status=status):
+                self._apply(delivery, DeliveryEvent.PERMANENT_FAULT, now, cause=cause, status=status)
+                log.error("not deliverable; a person has to act", cause=cause, status=status)
+            case _:
+                assert_never(outcome)
+
+    # --- proof ---
+
+    def confirm(self, peer: str, now: datetime) -> Outcome:
+        """Act on what the peer reported, and ask for proof of what it accepted."""
+        if self._settings.peers[peer].verification is Verification.FIND:
+            return self._find(peer, now)
+        done = self._acted(peer, now)
+        wait = timedelta(seconds=self._settings.node.delivery.commitment_wait_s)
+        unproven = [
+            delivery
+            for delivery in self._deliveries.awaiting_commitment(peer)
+            if delivery.commitment_asked_at is None or delivery.commitment_asked_at + wait <= now
+        ]
+        fault: DeliveryError | None = None
+        for start in range(0, len(unproven), MAX_INSTANCES):
+            some = unproven[start : start + MAX_INSTANCES]
+            try:
+                transaction = transaction_uid(peer, secrets.token_bytes(16))
+                ask(terms_of(self._settings, peer), self._deliveries, some, transaction, now)
+            except DeliveryError as found:
+                fault = found
+                break
+        done += self._acted(peer, now)
+        return self._told(peer, done, fault, now)
+
+    def _acted(self, peer: str, now: datetime) -> Confirmed:
+        return act_on_reports(self._deliveries, peer, self._settings.peers, now, self._wait_s)
+
+    def _find(self, peer: str, now: datetime) -> Outcome:
+        unproven = self._deliveries.awaiting_commitment(peer)
+        if not unproven:
+            return Wait(until=now, why="nothing is to be proved")
+        try:
+            found = held(terms_of(self._settings, peer), [delivery.encoded for delivery in unproven])
+        except DeliveryError as fault:
+            return self._told(peer, Confirmed(), fault, now)
+        done = Confirmed()
+        for delivery in unproven:
+            if delivery.encoded.sop_instance_uid in found:
+                self._apply(delivery, DeliveryEvent.COMMITTED, now)
+                done += Confirmed(committed=1)
+            else:
+                done += self._not_found(delivery, now)
+        told = self._told(peer, done, None, now)
+        return (
+            Wait(until=now + timedelta(seconds=FIND_AGAIN_S), why="not filed yet") if isinstance(told, Wait) else told
+        )
+
+    def _not_found(self, delivery: Delivery, now: datetime) -> Confirmed:
+        """Give the peer time to file it, counted from the first time that it was asked; then send again."""
+        wait = timedelta(seconds=self._settings.node.delivery.commitment_wait_s)
+        if delivery.commitment_asked_at is None:
+            transaction = transaction_uid(delivery.peer, secrets.token_bytes(16))
+            self._deliveries.commitment_asked([delivery.delivery_id], transaction, now)
+            return Confirmed()
+        if now < delivery.commitment_asked_at + wait:
+            return Confirmed()
+        cause = "the peer accepted it and does not find it: sent again"
+        self._apply(delivery, DeliveryEvent.NOT_HELD, now, cause=cause, not_before=self._not_before(delivery, now))
+        return Confirmed(not_held=1)
+
+    def _told(self, peer: str, done: Confirmed, fault: DeliveryError | None, now: datetime) -> Outcome:
+        if done.not_held or done.refused:
+            self._journal.warning("accepted and not held", peer=peer, count=done.not_held + done.refused)
+        if fault is not None:
+            self._unasked[peer] = self._unasked.get(peer, 0) + 1
+            return Retry(after_s=self._wait_s(self._unasked[peer]), cause=f"{peer}: {fault}")
+        self._unasked.pop(peer, None)
+        if done.anything:
+            return Done(what=f"{peer}: {done.committed} held, {done.not_held} to be sent again, {done.refused} refused")
+        return Wait(until=now, why="nothing new is proved")
+
+    # --- rows ---
+
+    def _wait_s(self, attempts: int) -> float:
+        return self._back_off.wait_s(attempts, self._random)
+
+    def _not_before(self, delivery: Delivery, now: datetime) -> datetime:
+        return now + timedelta(seconds=self._wait_s(delivery.attempts))
+
+    def _apply(
+        self,
+        delivery: Delivery,
+        event: DeliveryEvent,
+        now: datetime,
+        *,
+        cause: str = "",
+        status: int | None = None,
+        not_before: datetime | None = None,
+    ) -> None:
+        try:
+            self._deliveries.apply(
+                delivery.delivery_id, event, now=now, cause=cause, status=status, not_before=not_before
+            )
+        except IllegalTransitionError as fault:
+            # Its lease ran out meanwhile, or a person acted. It is the same object to the byte: once more does no harm.
+            self._journal.warning("a delivery changed meanwhile", delivery=delivery.delivery_id, state=fault.state)

@@ -1,0 +1,141 @@
+"""Associations that we open: to whom, on which terms, and in which words they fail."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.uid import UID
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+
+from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from scp_node.errors import PermanentDeliveryError, TransientDeliveryError
+from scp_node.settings import Settings
+
+MAX_CONTEXTS = 128
+"""Odd numbers up to 255 (PS3.8 section 9.3.2.2)."""
+
+_REJECTIONS: Mapping[tuple[int, int], str] = {
+    (1, 1): "no reason given",
+    (1, 2): "application context name not supported",
+    (1, 3): "calling AE title not recognised",
+    (1, 7): "called AE title not recognised",
+    (2, 1): "no reason given",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
+"""By source and reason (PS3.8 table 9-21)."""
+
+Proposal = tuple[UID, UID]
+"""Abstract syntax and transfer syntax of one presentation context."""
+Handler = tuple[evt.EventType, Callable[..., Any]]
+
+
+class NothingAcceptedError(PermanentDeliveryError):
+    """The peer accepted the association and none of what we proposed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How one peer is called."""
+
+    peer: str
+    """Its name in ``peers.toml``."""
+    host: str
+    port: int
+    called_ae: str
+    calling_ae: str
+    connect_timeout_s: float
+    response_timeout_s: float
+
+
+def terms_of(settings: Settings, peer: str) -> Terms:
+    """Terms of a peer that receives.
+
+    Raises
+    ------
+    PermanentDeliveryError
+        If the configuration names no such peer, or one without host and port.
+    """
+    configured = settings.peers.get(peer)
+    if configured is None or configured.port is None:
+        raise PermanentDeliveryError(f"peers.toml names no peer {peer!r} with host and port")
+    return Terms(
+        peer=peer,
+        host=configured.host,
+        port=configured.port,
+        called_ae=configured.called_ae_title or configured.ae_title,
+        calling_ae=settings.node.receiving.ae_titles[0],
+        connect_timeout_s=settings.node.delivery.connect_timeout_s,
+        response_timeout_s=settings.node.delivery.response_timeout_s,
+    )
+
+
+@contextmanager
+def linked(terms: Terms, proposals: Iterable[Proposal], *, handlers: Iterable[Handler] = ()) -> Iterator[Association]:
+    """An association with exactly the proposed contexts; released at the end, if it still stands.
+
+    Raises
+    ------
+    TransientDeliveryError
+        If there is no association: unreachable, rejected, aborted, no answer in time.
+    NothingAcceptedError
+        If no context was accepted.
+    """
+    entity = _entity(terms)
+    for abstract_syntax, transfer_syntax in dict.fromkeys(proposals):
+        entity.add_requested_context(abstract_syntax, transfer_syntax)
+    connections: list[evt.Event] = []
+    try:
+        link = entity.associate(
+            terms.host,
+            terms.port,
+            ae_title=terms.called_ae,
+            evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once), (evt.EVT_CONN_OPEN, connections.append), *handlers],
+        )
+    except OSError as fault:
+        raise TransientDeliveryError(f"{terms.host} cannot be resolved ({fault.strerror})") from fault
+    try:
+        if not link.is_established:
+            raise _failure(link, terms, connected=bool(connections))
+        yield link
+    finally:
+        if link.is_established:
+            link.release()
+
+
+def send_at_once(event: evt.Event) -> None:
+    """Set TCP_NODELAY: without it each message waits for the peer's delayed acknowledgement of the one before."""
+    wire = event.assoc.dul.socket
+    if wire is not None and wire.socket is not None:
+        wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _entity(terms: Terms) -> AE:
+    entity = AE(terms.calling_ae)
+    entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    entity.connection_timeout = terms.connect_timeout_s
+    entity.acse_timeout = terms.response_timeout_s
+    entity.dimse_timeout = terms.response_timeout_s
+    entity.network_timeout = terms.response_timeout_s
+    return entity
+
+
+def _failure(link: Association, terms: Terms, *, connected: bool) -> TransientDeliveryError | PermanentDeliveryError:
+    where = f"{terms.called_ae} at {terms.host}:{terms.port}"
+    answer = link.acceptor.primitive
+    if link.is_rejected and answer is not None:
+        source, reason = int(answer.result_source or 0), int(answer.diagnostic or 0)
+        words = _REJECTIONS.get((source, reason), "for a reason that the standard does not know")
+        return TransientDeliveryError(f"{where} rejects the association: {words} (source {source}, reason {reason})")
+    if answer is not None and link.rejected_contexts:
+        return NothingAcceptedError(f"{where} accepts none of the proposed presentation contexts")
+    if not connected:
+        return TransientDeliveryError(f"no connection to {where}")
+    return TransientDeliveryError(f"{where} answers the request for an association with an abort, or not at all")
