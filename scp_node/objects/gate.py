@@ -6,13 +6,14 @@ written, and the encoding fails naming the object: a wrong object in the archive
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import unpack_bits
-from pydicom.uid import UID, SegmentationStorage
+from pydicom.uid import RE_VALID_UID, SegmentationStorage
 
 from scp_node.errors import EncodingError
 from scp_node.objects.character_sets import texts_of
@@ -20,6 +21,7 @@ from scp_node.objects.modules import Setting
 from scp_node.objects.study_header import legal_identity
 
 _MINIMUM_POINTS = 6
+_UID_LENGTH = 64
 _LONG_TEXT_SIGNS = frozenset("\r\n\f\t")
 
 
@@ -73,7 +75,7 @@ def check(name: str, dataset: Dataset, setting: Setting, known: Acquaintances) -
     """
     faults = [
         *_identity_faults(dataset, setting),
-        *_uid_faults(dataset),
+        *_uid_faults(dataset, setting),
         *_reference_faults(dataset, known),
         *_text_faults(dataset),
     ]
@@ -97,13 +99,19 @@ def _identity_faults(dataset: Dataset, setting: Setting) -> Iterator[str]:
         yield "StudyInstanceUID is not that of the study"
 
 
-def _uid_faults(dataset: Dataset) -> Iterator[str]:
+def _uid_faults(dataset: Dataset, setting: Setting) -> Iterator[str]:
+    """Illegal UIDs, but for those of the images: the archive knows them as they are."""
+    inherited = {setting.order.study_instance_uid}
+    for image in setting.study.images.values():
+        summary = image.summary
+        inherited |= {summary.sop_instance_uid, summary.series_instance_uid, summary.sop_class_uid}
+        inherited.add(summary.text("FrameOfReferenceUID"))
     for element in dataset.iterall():
         if element.VR != "UI" or element.is_empty:
             continue
         values = [element.value] if isinstance(element.value, str) else list(element.value)
         for value in values:
-            if not UID(value).is_valid:
+            if value not in inherited and (len(value) > _UID_LENGTH or not re.fullmatch(RE_VALID_UID, value)):
                 yield f"{element.keyword} is not a UID"
     if dataset.file_meta.MediaStorageSOPInstanceUID != dataset.SOPInstanceUID:
         yield "MediaStorageSOPInstanceUID differs from SOPInstanceUID"
