@@ -1,0 +1,19 @@
+"""Perfusion scintigraphy of the pump: whether the whole liver is perfused, and nothing else.
+
+Read on in ``expectations.py`` (what a study must hold), ``reading.py`` (the main line), ``planar.py`` and ``spect.py``
+(what is measured), ``answer.py`` (what it means), ``thresholds.py`` (every number that a site may change).
+"""
+
+from analyzers.contract import Analyzer
+from analyzers.scintigraphy.expectations import accepts, expects
+from analyzers.scintigraphy.montage import illustrate
+from analyzers.scintigraphy.reading import analyze
+
+ANALYZER = Analyzer(
+    name="scintigraphy",
+    version="0.1.0",
+    expects=expects,
+    accepts=accepts,
+    analyze=analyze,
+    illustrate=illustrate,
+)

@@ -1,0 +1,158 @@
+"""What the headers promise: which series is what, whether all has come, whether there is anything to measure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analyzers.contract import (
+    Accept,
+    Acceptance,
+    Complete,
+    Decline,
+    Expectation,
+    InstanceSummary,
+    Missing,
+    SeriesSummary,
+    StudySummary,
+)
+from analyzers.scintigraphy.tracer import Agent, tracer_of
+
+
+class Role(StrEnum):
+    """What a series is for this analyzer."""
+
+    PLANAR_MAA = "planar-maa"
+    PLANAR_COLLOID = "planar-colloid"
+    WHOLE_BODY = "whole-body"
+    SPECT = "spect"
+    SPECT_NAC = "spect-nac"
+    CT = "ct"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleOf:
+    """The role of a series, or none, and the reason in words."""
+
+    role: Role | None
+    reason: str
+
+
+_NOT_READ = {
+    "DYNAMIC": "a dynamic series shows the infusion, not where the tracer came to rest",
+    "GATED": "gated frames hold parts of a heart beat, not a distribution",
+    "TOMO": "raw projections of a tomography are read only once they are reconstructed",
+    "GATED TOMO": "gated projections are not read",
+    "RECON GATED TOMO": "a gated reconstruction is not read",
+}
+_NOT_CORRECTED = re.compile(
+    r"\b(?:nac|no[ \-]?ac|non[ \-]?ac|uncorr\w*|without ac|ohne (?:ac|sk)|unkorr\w*|sans (?:ac|ca))\b", re.IGNORECASE
+)
+_CORRECTED = re.compile(r"\b(?:ac|ctac|irac\w*|attenuation corr\w*|schw[aä]chungskorr\w*)\b", re.IGNORECASE)
+_SPECT_WORDS = re.compile(r"\bspect\b", re.IGNORECASE)
+_PLANAR_ROLES = (Role.PLANAR_MAA, Role.WHOLE_BODY)
+
+
+def image_kind(instance: InstanceSummary) -> str:
+    """Value 3 of Image Type (PS3.3 C.8.4.9.1.1), else what the vectors of the frames imply."""
+    kind = next(iter(instance.attributes.get("ImageType", ())[2:3]), "").strip().upper()
+    if kind:
+        return kind
+    return "RECON TOMO" if any("SliceVector" in frame.attributes for frame in instance.frames) else "STATIC"
+
+
+def role_of(series: SeriesSummary) -> RoleOf:
+    """Tell what a series is from its first header."""
+    instance = series.first
+    if series.modality == "CT":
+        return RoleOf(role=Role.CT, reason="a CT; kept for comparison, not measured yet")
+    if series.modality != "NM":
+        return RoleOf(role=None, reason=f"modality {series.modality or 'unknown'}")
+    kind = image_kind(instance)
+    if kind in _NOT_READ:
+        return RoleOf(role=None, reason=_NOT_READ[kind])
+    if kind == "RECON TOMO":
+        return _spect_role(instance, series)
+    tracer = tracer_of(instance)
+    told = f" by {tracer.agent_from}" if tracer.agent_from else ""
+    if tracer.agent is Agent.COLLOID:
+        return RoleOf(role=Role.PLANAR_COLLOID, reason=f"views of Tc-99m colloid{told}")
+    agent = f"macroaggregates{told}" if tracer.agent is Agent.MAA else "a tracer that no header names, taken for MAA"
+    role = Role.WHOLE_BODY if kind == "WHOLE BODY" else Role.PLANAR_MAA
+    return RoleOf(role=role, reason=f"{kind.lower()} views of {agent}")
+
+
+def _spect_role(instance: InstanceSummary, series: SeriesSummary) -> RoleOf:
+    corrections = {value.strip().upper() for value in instance.attributes.get("CorrectedImage", ())}
+    if "ATTN" in corrections:
+        return RoleOf(role=Role.SPECT, reason="reconstructed SPECT, corrected for attenuation")
+    if _NOT_CORRECTED.search(series.description) or corrections or not _CORRECTED.search(series.description):
+        return RoleOf(role=Role.SPECT_NAC, reason="reconstructed SPECT, not known to be corrected for attenuation")
+    return RoleOf(role=Role.SPECT, reason="reconstructed SPECT, corrected for attenuation by its description")
+
+
+def study_roles(study: StudySummary) -> Mapping[str, RoleOf]:
+    """Role of every series by its UID."""
+    return {series.series_instance_uid: role_of(series) for series in study.series}
+
+
+def accepts(study: StudySummary) -> Acceptance:
+    """Accept a study with planar views or a reconstructed SPECT; decline others with the reason."""
+    if "NM" not in study.modalities:
+        return Decline(reason="The study holds no nuclear medicine images.")
+    roles = study_roles(study)
+    read = {uid: found.role.value for uid, found in roles.items() if found.role is not None}
+    kinds = set(read.values())
+    if not kinds & {Role.PLANAR_MAA, Role.WHOLE_BODY, Role.SPECT, Role.SPECT_NAC}:
+        if Role.PLANAR_COLLOID in kinds:
+            return Decline(reason="Only a colloid scan of the liver: nothing was given through the pump.")
+        reasons = sorted({found.reason for found in roles.values() if found.role is None})
+        return Decline(reason="Nothing to measure: " + "; ".join(reasons) + ".")
+    return Accept(
+        reason=f"nuclear medicine images to measure: {', '.join(sorted(kinds - {Role.CT}))}",
+        roles=read,
+        missing=_missing(study, roles),
+    )
+
+
+def expects(study: StudySummary) -> Expectation:
+    """Complete when opposite views are there, and SPECT slices where the order names a SPECT."""
+    missing = _missing(study, study_roles(study))
+    if missing:
+        return Missing(what=missing)
+    return Complete(reason="all views that the order names have come")
+
+
+def _missing(study: StudySummary, roles: Mapping[str, RoleOf]) -> tuple[str, ...]:
+    planar = [series for series in study.series if roles[series.series_instance_uid].role in _PLANAR_ROLES]
+    volumes = any(found.role in {Role.SPECT, Role.SPECT_NAC} for found in roles.values())
+    missing = []
+    if planar and _opposite_views(planar) < 2:
+        missing.append("the opposite view (anterior and posterior are needed)")
+    named = any(
+        _SPECT_WORDS.search(series.first.text(keyword))
+        for series in study.series
+        for keyword in ("RequestedProcedureDescription", "StudyDescription")
+    )
+    if named and not volumes:
+        missing.append("the reconstructed SPECT that the order names")
+    if not planar and not volumes:
+        missing.append("planar views or a reconstructed SPECT")
+    return tuple(missing)
+
+
+def _opposite_views(series_list: list[SeriesSummary]) -> int:
+    """Views told apart by object and detector (energy windows of one detector count once)."""
+    views = set()
+    for series in series_list:
+        for instance in series.instances:
+            for frame in instance.frames:
+                detector = frame.attributes.get("DetectorVector", ("",))[0]
+                window = frame.attributes.get("EnergyWindowVector", ("",))[0]
+                # Without a detector number, frames of one energy window are views of their own.
+                views.add((instance.sop_instance_uid, detector or (frame.frame, window)))
+            if not instance.frames:
+                views.add((instance.sop_instance_uid, ""))
+    return len(views)

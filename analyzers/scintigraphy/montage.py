@@ -1,0 +1,169 @@
+"""The montage: what was found where, readable at a glance.
+
+Planar page: both views as received, in inverse grey and, below, on a logarithmic scale in a perceptual colour map where
+faint uptake shows; regions outlined, foci numbered as in the report, numbers with units beside them. SPECT page:
+maximum intensity projection from in front and planes through the liver's centre and the largest focus.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from cmcrameri import cm
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analyzers.contract import Assessed, FrameRef, Measurement, NotAssessable, Picture, Region
+from analyzers.scintigraphy.expectations import Role
+from analyzers.scintigraphy.pages import rendered
+from analyzers.scintigraphy.spect_montage import spect_page
+from analyzers.scintigraphy.views import POSTERIOR, settle_directions
+from analyzers.volume import PlanarView, StudyImages
+
+_INCHES = (14.0, 10.0)
+_DPI = 100
+_TEXT_WIDTH = 62
+_LABELS = {
+    "lung_shunt_fraction": "Lung shunt, uncorrected",
+    "lung_shunt_fraction_corrected": "Lung shunt, corrected for scatter and attenuation",
+    "liver_geometric_mean_counts": "Liver, geometric mean",
+    "lung_geometric_mean_counts": "Lungs, geometric mean",
+    "left_lobe_share": "Left of the dividing line",
+    "left_to_right_level": "Left to right uptake level",
+    "extrahepatic_focus_count": "Extrahepatic foci, planar",
+    "extrahepatic_focus_count_spect": "Extrahepatic foci, SPECT",
+}
+_PLANAR_ROLES = (Role.PLANAR_MAA, Role.WHOLE_BODY, Role.PLANAR_COLLOID)
+
+
+def illustrate(images: StudyImages, result: Assessed | NotAssessable) -> Sequence[Picture]:
+    """Draw the pages of a result."""
+    pages = []
+    views = _views_to_show(images, result)
+    if views:
+        pages.append(_planar_page(views, result))
+    if isinstance(result, Assessed):
+        page = spect_page(images, result)
+        if page is not None:
+            pages.append(page)
+    return tuple(pages)
+
+
+def _views_to_show(images: StudyImages, result: Assessed | NotAssessable) -> tuple[PlanarView, ...]:
+    """The two views that were read; where none were, the first two of the study."""
+    views = [view for role in _PLANAR_ROLES for loaded in images.with_role(role) for view in loaded.views]
+    directed, _ = settle_directions(views) if views else ((), ())
+    if isinstance(result, Assessed):
+        read = {outline.frame for region in result.regions for outline in region.outlines}
+        chosen = [view for view in directed if view.frame in read]
+        return tuple(sorted(chosen, key=lambda view: view.direction == POSTERIOR))
+    return tuple(directed[:2])
+
+
+def _planar_page(views: Sequence[PlanarView], result: Assessed | NotAssessable) -> Picture:
+    figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white")
+    regions = result.regions if isinstance(result, Assessed) else ()
+    for number, view in enumerate(views):
+        top, bottom, left, right = _occupied(view.counts)
+        width = 0.305
+        height = min(0.45, width * _INCHES[0] / _INCHES[1] * (bottom - top) / max(right - left, 1.0))
+        at = 0.015 + 0.315 * number
+        for row, logarithmic in enumerate((False, True)):
+            place = (at, 0.955 - height - row * (height + 0.04), width, height)
+            _draw_view(figure.add_axes(place), view, regions, logarithmic=logarithmic)
+    _write(figure, result)
+    return Picture(name="planar", rgb=rendered(figure), frame=views[0].frame)
+
+
+def _draw_view(axes: Axes, view: PlanarView, regions: Sequence[Region], *, logarithmic: bool) -> None:
+    rows, columns = view.counts.shape
+    extent = (0.0, float(columns), float(rows), 0.0)
+    if logarithmic:
+        axes.imshow(np.log10(view.counts + 1.0), cmap=cm.batlow, extent=extent, interpolation="nearest")
+    else:
+        bright = float(np.percentile(view.counts[view.counts > 0], 99.5)) if (view.counts > 0).any() else 1.0
+        axes.imshow(view.counts, cmap="gray_r", vmin=0.0, vmax=bright, extent=extent, interpolation="nearest")
+    for region in regions:
+        _draw_region(axes, region, view.frame, dark=logarithmic)
+    top, bottom, left, right = _occupied(view.counts)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_axis_off()
+    scale = "logarithmic, faint uptake shown" if logarithmic else "linear"
+    kilocounts = float(view.counts.sum(dtype=np.float64)) / 1000.0
+    name = view.direction.upper() or "DIRECTION UNKNOWN"
+    axes.set_title(f"{name}  ({scale})  {kilocounts:,.0f} kcounts", fontsize=9, color="black")
+    sides = ("L", "R") if view.direction == POSTERIOR else ("R", "L")
+    for x, letter in zip((0.03, 0.97), sides, strict=True):
+        axes.text(
+            x, 0.5, letter, transform=axes.transAxes, ha="center", va="center", fontsize=13, fontweight="bold",
+            color="white" if logarithmic else "black",
+        )  # fmt: skip
+
+
+def _occupied(counts: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    """Top, bottom, left, right of the rectangle that holds counts."""
+    rows, columns = np.flatnonzero(counts.any(axis=1)), np.flatnonzero(counts.any(axis=0))
+    if not rows.size:
+        return 0.0, float(counts.shape[0]), 0.0, float(counts.shape[1])
+    return float(rows[0]), float(rows[-1] + 1), float(columns[0]), float(columns[-1] + 1)
+
+
+def _draw_region(axes: Axes, region: Region, frame: FrameRef, *, dark: bool) -> None:
+    colour = tuple(channel / 255.0 for channel in region.rgb)
+    for outline in region.outlines:
+        if outline.frame != frame:
+            continue
+        points = np.asarray((*outline.points_col_row, outline.points_col_row[0]))
+        axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.4)
+        if region.name.startswith("focus-"):
+            axes.annotate(
+                region.name.removeprefix("focus-"), (float(points[:, 0].max()), float(points[:, 1].min())),
+                fontsize=12, fontweight="bold", color="white" if dark else "black",
+            )  # fmt: skip
+
+
+def _write(figure: Figure, result: Assessed | NotAssessable) -> None:
+    """The column of text on the right."""
+    lines: list[tuple[str, str, str]] = []
+    if isinstance(result, Assessed):
+        lines += [(text, "black", "bold") for text in textwrap.wrap(result.conclusion, _TEXT_WIDTH)]
+        lines.append(("", "black", "normal"))
+        for measurement in result.measurements:
+            if measurement.subject is None or measurement.subject == "liver":
+                lines += [(text, "black", "normal") for text in textwrap.wrap(in_words(measurement), _TEXT_WIDTH)]
+        lines.append(("", "black", "normal"))
+        for finding in result.findings[1:]:
+            lines += [(text, "#a04000", "normal") for text in textwrap.wrap(finding.sentence, _TEXT_WIDTH)]
+    else:
+        lines.append(("Not assessable", "#a00000", "bold"))
+        for reason in result.reasons:
+            lines += [(text, "black", "normal") for text in textwrap.wrap(reason, _TEXT_WIDTH)]
+    lines.append(("", "black", "normal"))
+    for gate in result.gates:
+        mark, colour = ("passed", "#006040") if gate.passed else ("FAILED", "#a00000")
+        lines += [(text, colour, "normal") for text in textwrap.wrap(f"{gate.name}: {gate.seen} - {mark}", _TEXT_WIDTH)]
+    if isinstance(result, Assessed):
+        lines.append(("", "black", "normal"))
+        for limitation in result.limitations:
+            lines += [(text, "#505050", "normal") for text in textwrap.wrap(limitation, _TEXT_WIDTH)]
+    for number, (text, colour, weight) in enumerate(lines[:58]):
+        figure.text(0.655, 0.965 - 0.0163 * number, text, fontsize=8.5, color=colour, fontweight=weight, va="top")
+
+
+def in_words(measurement: Measurement) -> str:
+    """A measurement with its unit as a line of text."""
+    unit = measurement.unit.value
+    uncertainty = measurement.uncertainty
+    if measurement.key.startswith("lung_shunt") or measurement.key == "left_lobe_share":
+        spread = f" +- {100 * uncertainty:.1f}" if uncertainty is not None else ""
+        value = f"{100 * measurement.value:.1f}{spread} %"
+    elif unit in {"1", "{ratio}"}:
+        value = f"{measurement.value:.3g}"
+    else:
+        value = f"{measurement.value:,.0f} {unit.strip('{}')}"
+    grade = "" if measurement.grade == "good" else " (limited)"
+    return f"{_LABELS.get(measurement.key, measurement.concept.meaning)}: {value}{grade}"

@@ -1,0 +1,131 @@
+"""From the planar series of a study to one reading: regions, shunt, lobes, foci, gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzers.contract import Gate
+from analyzers.scintigraphy import gates
+from analyzers.scintigraphy.foci import PlanarFocus, find_foci, without_foci
+from analyzers.scintigraphy.landmarks import Landmarks, find_landmarks
+from analyzers.scintigraphy.lobes import LobarSplit, split_lobes
+from analyzers.scintigraphy.regions import NoLiver, PlanarRegions, find_regions
+from analyzers.scintigraphy.shunt import LungShunt, NoShunt, measure_shunt
+from analyzers.scintigraphy.thresholds import Thresholds
+from analyzers.scintigraphy.tracer import tracer_of
+from analyzers.scintigraphy.views import NoPair, PlanarPair, pair_views
+from analyzers.scintigraphy.whereabouts import Origin, Whereabouts, whereabouts_of
+from analyzers.volume import LoadedSeries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedFocus:
+    """A focus with the guess where it lies."""
+
+    focus: PlanarFocus
+    whereabouts: Whereabouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanarReading:
+    """All that was measured on a pair of views."""
+
+    pair: PlanarPair
+    regions: PlanarRegions
+    landmarks: Landmarks
+    shunt: LungShunt | NoShunt
+    split: LobarSplit
+    foci: tuple[LocatedFocus, ...]
+    gates: tuple[Gate, ...]
+
+    def of_origin(self, origin: Origin) -> tuple[LocatedFocus, ...]:
+        """Foci of one origin, in order."""
+        return tuple(located for located in self.foci if located.whereabouts.origin is origin)
+
+    def passed(self, name: str) -> bool:
+        """Whether a gate was passed; a gate that was never asked counts as passed."""
+        return all(gate.passed for gate in self.gates if gate.name == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanarRefusal:
+    """Why nothing was measured on the planar views."""
+
+    reasons: tuple[str, ...]
+    gates: tuple[Gate, ...] = ()
+
+
+def read_planar(series: Sequence[LoadedSeries], thresholds: Thresholds) -> PlanarReading | PlanarRefusal:
+    """Read the planar views of the macroaggregates."""
+    views = [view for loaded in series for view in loaded.views]
+    if not views:
+        refused = tuple(f"{text[:1].upper()}{text[1:]}." for loaded in series for text in loaded.refusals)
+        return PlanarRefusal(reasons=refused or ("No planar view could be read.",))
+    wrong = _wrong_tracer(series)
+    if wrong:
+        return PlanarRefusal(reasons=wrong)
+    pair = pair_views(views, thresholds)
+    if isinstance(pair, NoPair):
+        return PlanarRefusal(reasons=pair.reasons)
+    regions = find_regions(pair, thresholds)
+    if isinstance(regions, NoLiver):
+        return PlanarRefusal(reasons=(regions.reason,))
+    checked = gates.planar_gates(pair, regions, thresholds)
+    blocking = [gate for gate in checked if gate.name in gates.BLOCKING and not gate.passed]
+    if blocking:
+        return PlanarRefusal(
+            reasons=tuple(f"Planar views: {gate.name}: {gate.seen}; wanted {gate.wanted}." for gate in blocking),
+            gates=checked,
+        )
+    return _measured(pair, regions, checked, thresholds)
+
+
+def _measured(
+    pair: PlanarPair, regions: PlanarRegions, checked: tuple[Gate, ...], thresholds: Thresholds
+) -> PlanarReading:
+    foci = find_foci(pair, regions, thresholds)
+    liver = without_foci(regions, foci, pair.pixel_mm)
+    landmarks = find_landmarks(pair, liver)
+    split = split_lobes(pair, liver, landmarks, _taken(foci, liver), thresholds)
+    located = tuple(LocatedFocus(focus=focus, whereabouts=whereabouts_of(focus, landmarks)) for focus in foci)
+    in_pocket = sum(item.focus.share_fraction for item in located if item.whereabouts.words == "pump pocket")
+    return PlanarReading(
+        pair=pair,
+        regions=liver,
+        landmarks=landmarks,
+        shunt=measure_shunt(pair, liver, thresholds),
+        split=split,
+        foci=located,
+        gates=(
+            *checked,
+            gates.liver_side_gate(split.left_share_fraction, split.left_to_right_level),
+            gates.pocket_gate(in_pocket / (1.0 + in_pocket), thresholds),
+        ),
+    )
+
+
+def _taken(foci: Sequence[PlanarFocus], regions: PlanarRegions) -> NDArray[np.bool_]:
+    taken = np.zeros(regions.liver_yx.shape, np.bool_)
+    for focus in foci:
+        taken |= focus.summed_yx
+    return taken
+
+
+def _wrong_tracer(series: Sequence[LoadedSeries]) -> tuple[str, ...]:
+    """Reasons against the tracer that the headers name; silent headers are no reason."""
+    reasons = []
+    for loaded in series:
+        for instance in loaded.series.instances:
+            tracer = tracer_of(instance)
+            if len(tracer.nuclides) > 1:
+                reasons.append(
+                    f"Two nuclides were imaged together ({', '.join(tracer.nuclides)}): "
+                    "counts of one lie under the other."
+                )
+            elif tracer.is_technetium is False:
+                reasons.append(f"The nuclide is not Tc-99m but {tracer.nuclides[0]}.")
+    return tuple(dict.fromkeys(reasons))

@@ -1,0 +1,273 @@
+"""What a planar reading says in the words of the contract: regions, measurements, findings, limitations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analyzers import vocabulary
+from analyzers.contract import Code, Finding, FrameRef, Grade, Measurement, Outline, Presence, Region
+from analyzers.scintigraphy import gates
+from analyzers.scintigraphy.planar import LocatedFocus, PlanarReading
+from analyzers.scintigraphy.shunt import LungShunt, NoShunt
+from analyzers.scintigraphy.thresholds import Thresholds
+from analyzers.scintigraphy.whereabouts import Origin
+
+_METHOD_RAW = "Geometric mean, body background subtracted"
+_METHOD_CORRECTED = "Geometric mean, scatter and attenuation corrected"
+_LIVER_RGB = (0, 158, 115)
+_LUNG_RGB = (86, 180, 233)
+_FOCUS_RGB = (213, 94, 0)
+_DEVICE_RGB = (204, 121, 167)
+
+PLANAR_SENSITIVITY = (
+    "Planar views show only about 30 % of extrahepatic perfusion that SPECT/CT shows (32 % in 90 angiographies): "
+    "a negative result does not exclude it."
+)
+HIDDEN_BY_LIVER = "Extrahepatic activity in front of or behind the liver cannot be told from a tumor on planar views."
+
+
+def planar_regions(reading: PlanarReading) -> tuple[Region, ...]:
+    """Liver, lungs and foci as polygons on both frames."""
+    pair = reading.pair
+    regions = [
+        Region(
+            name="liver",
+            label="Liver",
+            type=vocabulary.LIVER,
+            outlines=pair.outlines(reading.regions.liver_yx),
+            rgb=_LIVER_RGB,
+        )
+    ]
+    columns = np.arange(pair.field_yx.shape[1])[None, :]
+    right_side = columns < reading.landmarks.midline_col
+    for name, label, side, mask in (
+        ("lung-right", "Right lung", vocabulary.RIGHT, reading.regions.lungs_yx & right_side),
+        ("lung-left", "Left lung", vocabulary.LEFT, reading.regions.lungs_yx & ~right_side),
+    ):
+        outlines = pair.outlines(mask)
+        if outlines:
+            regions.append(
+                Region(name=name, label=label, type=vocabulary.LUNG, laterality=side, outlines=outlines, rgb=_LUNG_RGB)
+            )
+    for located in reading.foci:
+        device = located.whereabouts.origin is Origin.DEVICE
+        regions.append(
+            Region(
+                name=located.focus.name,
+                label=f"Focus {located.focus.name.removeprefix('focus-')}: {located.whereabouts.words}"[:64],
+                type=vocabulary.DEVICE_ACTIVITY if device else vocabulary.EXTRAHEPATIC_PERFUSION,
+                site=located.whereabouts.site,
+                outlines=pair.outlines(located.focus.mask_yx),
+                rgb=_DEVICE_RGB if device else _FOCUS_RGB,
+            )
+        )
+    return tuple(regions)
+
+
+def planar_measurements(reading: PlanarReading, thresholds: Thresholds) -> tuple[Measurement, ...]:
+    """All numbers of a planar reading."""
+    frames = (reading.pair.anterior.frame, reading.pair.posterior.frame)
+    measurements: list[Measurement] = []
+    if isinstance(reading.shunt, LungShunt):
+        measurements += _shunt_measurements(reading, reading.shunt, frames, thresholds)
+    measurements += _lobe_measurements(reading, frames)
+    extrahepatic = reading.of_origin(Origin.EXTRAHEPATIC)
+    measurements.append(
+        _measurement(
+            "extrahepatic_focus_count", float(len(extrahepatic)), frames, method="Peaks apart from the liver, planar"
+        )
+    )
+    for located in reading.foci:
+        measurements += _focus_measurements(located, frames)
+    return tuple(measurements)
+
+
+def _measurement(  # noqa: PLR0913 - one argument for each thing that a number needs beside it
+    key: str,
+    value: float,
+    frames: tuple[FrameRef, ...],
+    *,
+    subject: str | None = None,
+    uncertainty: float | None = None,
+    method: str = "",
+    grade: Grade = Grade.GOOD,
+    remark: str = "",
+    site: Code | None = None,
+    lines: tuple[Outline, ...] = (),
+) -> Measurement:
+    quantity = vocabulary.QUANTITIES[key]
+    return Measurement(
+        key=key,
+        concept=quantity.concept,
+        value=value,
+        unit=quantity.unit,
+        derivation=quantity.derivation,
+        subject=subject,
+        uncertainty=uncertainty,
+        method=method,
+        site=site,
+        lines=lines,
+        sources=frames,
+        grade=grade,
+        remark=remark,
+    )
+
+
+def _shunt_measurements(
+    reading: PlanarReading, shunt: LungShunt, frames: tuple[FrameRef, ...], thresholds: Thresholds
+) -> list[Measurement]:
+    limits = shunt_limits(reading, shunt)
+    grade = Grade.LIMITED if limits else Grade.GOOD
+    half_width = max(shunt.corrected - shunt.corrected_low, shunt.corrected_high - shunt.corrected)
+    interval = f"95 % interval {100 * shunt.corrected_low:.1f} to {100 * shunt.corrected_high:.1f} %"
+    factor = (
+        f"attenuation factor {thresholds.attenuation_factor:g} "
+        f"({thresholds.attenuation_factor_low:g} to {thresholds.attenuation_factor_high:g})"
+    )
+    return [
+        _measurement(
+            "lung_shunt_fraction",
+            shunt.raw,
+            frames,
+            uncertainty=shunt.raw_uncertainty,
+            method=_METHOD_RAW,
+            grade=grade,
+            remark="; ".join(("not corrected for scatter and attenuation: too high by nature", *limits)),
+        ),
+        _measurement(
+            "lung_shunt_fraction_corrected",
+            shunt.corrected,
+            frames,
+            uncertainty=half_width,
+            method=_METHOD_CORRECTED,
+            grade=grade,
+            remark="; ".join((interval, factor, *limits)),
+        ),
+        _measurement("liver_geometric_mean_counts", shunt.liver_counts, frames, subject="liver", method=_METHOD_RAW),
+        _measurement("lung_geometric_mean_counts", shunt.lung_counts, frames, method=_METHOD_RAW),
+    ]
+
+
+def shunt_limits(reading: PlanarReading, shunt: LungShunt) -> tuple[str, ...]:
+    """What keeps the lung shunt from being good, in words."""
+    limits = []
+    if shunt.at_least:
+        limits.append("at least: the field cuts the lungs")
+    if not shunt.lungs_seen:
+        limits.append("no lung stands out; the place where lungs must lie was measured")
+    for name, words in (
+        (gates.ALIGNMENT, "views shifted against each other"),
+        (gates.LIVER_IN_FIELD, "liver cut by the field, so the fraction is too high"),
+        (gates.POCKET, "tracer spilt round the pump"),
+    ):
+        if not reading.passed(name):
+            limits.append(words)
+    return tuple(limits)
+
+
+def _lobe_measurements(reading: PlanarReading, frames: tuple[FrameRef, ...]) -> list[Measurement]:
+    remark = f"divided by a vertical line; midline from {reading.landmarks.midline_from}"
+    return [
+        _measurement(
+            "left_lobe_share",
+            reading.split.left_share_fraction,
+            frames,
+            subject="liver",
+            method="Geometric mean left of a vertical line",
+            grade=Grade.LIMITED,
+            remark=f"{remark}; a projection cannot follow the plane between the lobes",
+        ),
+        _measurement(
+            "left_to_right_level",
+            reading.split.left_to_right_level,
+            frames,
+            subject="liver",
+            method="90th percentiles of both sides",
+            remark=remark,
+        ),
+    ]
+
+
+def _focus_measurements(located: LocatedFocus, frames: tuple[FrameRef, ...]) -> list[Measurement]:
+    focus, site = located.focus, located.whereabouts.site
+    remark = "" if focus.clear_of_liver else "touches the liver: counts of both are mixed"
+    grade = Grade.GOOD if focus.clear_of_liver else Grade.LIMITED
+    return [
+        _measurement(
+            "extrahepatic_share",
+            focus.share_fraction,
+            frames,
+            subject=focus.name,
+            uncertainty=focus.share_uncertainty,
+            method="Geometric mean relative to liver",
+            grade=grade,
+            remark=remark,
+            site=site,
+        ),
+        _measurement(
+            "extrahepatic_peak",
+            focus.peak_fraction,
+            frames,
+            subject=focus.name,
+            method="Peak over liver median, better view",
+            site=site,
+        ),
+        _measurement(
+            "extrahepatic_significance",
+            focus.significance_sigma,
+            frames,
+            subject=focus.name,
+            method="Poisson counting and background model",
+            site=site,
+        ),
+    ]
+
+
+def focus_findings(foci: Sequence[LocatedFocus]) -> tuple[Finding, ...]:
+    """One finding for each focus."""
+    findings = []
+    for located in foci:
+        focus, where = located.focus, located.whereabouts
+        concept = vocabulary.DEVICE_ACTIVITY if where.origin is Origin.DEVICE else vocabulary.EXTRAHEPATIC_PERFUSION
+        sure = focus.clear_of_liver and where.origin is not Origin.PHYSIOLOGIC
+        findings.append(
+            Finding(
+                key={
+                    Origin.EXTRAHEPATIC: "extrahepatic_focus",
+                    Origin.DEVICE: "device_activity",
+                    Origin.PHYSIOLOGIC: "physiologic_uptake",
+                }[where.origin],
+                concept=concept,
+                presence=Presence.PRESENT if sure else Presence.INDETERMINATE,
+                sentence=(
+                    f"Focus {focus.name.removeprefix('focus-')}: {where.words}? {where.reason}; "
+                    f"{100 * focus.share_fraction:.1f} % of the liver's counts, "
+                    f"{focus.significance_sigma:.0f} standard deviations above its surroundings"
+                    f"{'' if focus.clear_of_liver else ', not clear of the liver'}."
+                ),
+                subject=focus.name,
+                site=where.site,
+                evidence=("extrahepatic_share", "extrahepatic_peak", "extrahepatic_significance"),
+            )
+        )
+    return tuple(findings)
+
+
+def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:
+    """What a reader of the planar result must know."""
+    limitations = [PLANAR_SENSITIVITY, HIDDEN_BY_LIVER, *reading.pair.remarks]
+    if isinstance(reading.shunt, NoShunt):
+        limitations.append(f"Lung shunt fraction not assessable. {reading.shunt.reason}")
+    elif limits := shunt_limits(reading, reading.shunt):
+        limitations.append(f"Lung shunt fraction limited: {'; '.join(limits)}.")
+    if not reading.passed(gates.LIVER_SIDE):
+        limitations.append(
+            "Most of the liver's counts lie on the left side: a left lobe alone, a mirrored body, or views whose names "
+            "are exchanged."
+        )
+    sources = {view.direction_from for view in reading.pair.views} - {"view code"}
+    if sources:
+        limitations.append(f"The direction of the views is known from: {', '.join(sorted(sources))}.")
+    return tuple(limitations)

@@ -1,0 +1,129 @@
+"""The analyzer's main line: read what is there, say what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analyzers.contract import Assessed, Gate, NotAssessable, SeriesRole
+from analyzers.priors import Prior
+from analyzers.scintigraphy.answer import pattern_findings, perfusion_pattern, shunt_sentence
+from analyzers.scintigraphy.expectations import Role, study_roles
+from analyzers.scintigraphy.planar import PlanarReading, PlanarRefusal, read_planar
+from analyzers.scintigraphy.planar_answer import (
+    focus_findings,
+    planar_limitations,
+    planar_measurements,
+    planar_regions,
+)
+from analyzers.scintigraphy.spect import SpectReading, SpectRefusal, read_spect
+from analyzers.scintigraphy.spect_answer import (
+    spect_findings,
+    spect_limitations,
+    spect_measurements,
+    spect_segments,
+)
+from analyzers.scintigraphy.thresholds import DEFAULTS, Thresholds
+from analyzers.volume import StudyImages
+
+_PLANAR_ROLES = (Role.PLANAR_MAA, Role.WHOLE_BODY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What the two kinds of images gave; ``None`` where the study has none of the kind."""
+
+    planar: PlanarReading | PlanarRefusal | None
+    spect: SpectReading | SpectRefusal | None
+
+
+def analyze(images: StudyImages, priors: Sequence[Prior]) -> Assessed | NotAssessable:
+    """Read a perfusion study. Priors are not compared yet."""
+    del priors
+    return conclude(images, read_study(images, DEFAULTS), DEFAULTS)
+
+
+def read_study(images: StudyImages, thresholds: Thresholds) -> Readings:
+    """Read the planar views and the better SPECT of a study."""
+    planar_series = [loaded for role in _PLANAR_ROLES for loaded in images.with_role(role)]
+    planar: PlanarReading | PlanarRefusal | None = None
+    if planar_series:
+        # Static views are sharper than a scan; the scan is read where no static pair can be.
+        for role in _PLANAR_ROLES:
+            chosen = images.with_role(role)
+            if chosen:
+                outcome = read_planar(chosen, thresholds)
+                planar = outcome if planar is None or isinstance(outcome, PlanarReading) else planar
+            if isinstance(planar, PlanarReading):
+                break
+    return Readings(planar=planar, spect=_read_best_spect(images, thresholds))
+
+
+def _read_best_spect(images: StudyImages, thresholds: Thresholds) -> SpectReading | SpectRefusal | None:
+    refusals: list[str] = []
+    for role in (Role.SPECT, Role.SPECT_NAC):
+        for loaded in images.with_role(role):
+            refusals += loaded.refusals
+            for volume in loaded.volumes:
+                outcome = read_spect(volume, role is Role.SPECT, thresholds)
+                if isinstance(outcome, SpectReading):
+                    return outcome
+                refusals += outcome.reasons
+    return SpectRefusal(reasons=tuple(refusals)) if refusals else None
+
+
+def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) -> Assessed | NotAssessable:
+    """Put the readings into the words of the contract."""
+    planar = readings.planar if isinstance(readings.planar, PlanarReading) else None
+    spect = readings.spect if isinstance(readings.spect, SpectReading) else None
+    refused = _refusals(readings)
+    roles = _series_roles(images)
+    gates = _gates(readings)
+    if planar is None and spect is None:
+        return NotAssessable(
+            reasons=refused or ("Neither planar views nor a SPECT could be read.",), gates=gates, roles=roles
+        )
+    pattern = perfusion_pattern(planar, spect)
+    findings = pattern_findings(pattern, planar, spect)
+    shunt = shunt_sentence(planar, thresholds)
+    return Assessed(
+        conclusion=f"{pattern.sentence} {shunt}".strip(),
+        findings=(
+            *findings,
+            *(focus_findings(planar.foci) if planar else ()),
+            *(spect_findings(spect) if spect else ()),
+        ),
+        measurements=(
+            *(planar_measurements(planar, thresholds) if planar else ()),
+            *(spect_measurements(spect) if spect else ()),
+        ),
+        segments=spect_segments(spect) if spect else (),
+        regions=planar_regions(planar) if planar else (),
+        gates=gates,
+        roles=roles,
+        limitations=(
+            *refused,
+            *(planar_limitations(planar) if planar else ()),
+            *(spect_limitations(spect) if spect else ()),
+        ),
+    )
+
+
+def _refusals(readings: Readings) -> tuple[str, ...]:
+    return tuple(
+        reason
+        for reading in (readings.planar, readings.spect)
+        if isinstance(reading, PlanarRefusal | SpectRefusal)
+        for reason in reading.reasons
+    )
+
+
+def _gates(readings: Readings) -> tuple[Gate, ...]:
+    return readings.planar.gates if readings.planar is not None else ()
+
+
+def _series_roles(images: StudyImages) -> tuple[SeriesRole, ...]:
+    return tuple(
+        SeriesRole(series_instance_uid=uid, role=found.role.value if found.role else "", reason=found.reason)
+        for uid, found in study_roles(images.summary).items()
+    )

@@ -1,0 +1,114 @@
+"""Every number that a site may want to change, with its unit and where it comes from.
+
+Sources: *published* (the figure is printed somewhere, named beside it), *derived* (arithmetic or physics, given
+beside it), *practice* (usual in departments, to be confirmed by each site).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Settings of the scintigraphy analyzer."""
+
+    # --- what may be measured ---
+    photopeak_kev: float = 140.5
+    """Energy in keV that the window of a Tc-99m view must contain (physics)."""
+    least_liver_kilocounts: float = 300.0
+    """Fewer counts in the liver region of the better view are non-diagnostic (practice: statics of 500 kcounts)."""
+    most_pocket_share_fraction: float = 0.10
+    """More than this share of all counts spilt round the pump is non-diagnostic (practice)."""
+    most_misalignment_mm: float = 20.0
+    """Shift between anterior and mirrored posterior view beyond which they are not one posture (derived: two
+    widths of the blur of a low-energy collimator at depth)."""
+    most_hot_edge_fraction: float = 0.12
+    """Share of the liver's outline that may run along the edge of the field before the liver counts as cut."""
+
+    # --- regions ---
+    least_pixel_mm: float = 4.0
+    """Views with finer pixels are summed to at least this for finding regions (derived: half the resolution)."""
+    assumed_field_mm: float = 540.0
+    """Width of the field where Pixel Spacing is missing (practice: large field of view cameras)."""
+    region_blur_mm: float = 4.5
+    """Sigma of the smoothing before outlines are found, in mm (derived: below the camera's own blur)."""
+    liver_edge_fraction: float = 0.20
+    """Outline of the liver at this share of its median level, unless lung uptake demands more (practice: low, since a
+    left lobe is thinner than a right one and the region must hold all of the liver's counts)."""
+    lung_margin_factor: float = 1.6
+    """The liver's outline stays this factor above the level of the lungs (derived: half way on a log scale to a
+    liver three times as bright)."""
+    lung_edge_fraction: float = 0.45
+    """Outline of the lungs at this share of their level, after removal of the liver's scatter (practice: half)."""
+    liver_blur_margin_mm: float = 10.0
+    """What blur carries over the liver's outline and still belongs to it (derived: one FWHM at 100 mm)."""
+    halo_distance_mm: float = 22.0
+    """From here on the counts round the liver are scatter, and no longer blur (derived: two FWHM)."""
+
+    # --- lung shunt ---
+    attenuation_factor: float = 0.425
+    """Counts per activity of liver relative to lung, geometric mean: middle of the published 0.35 to 0.50."""
+    attenuation_factor_low: float = 0.35
+    """Lower end (published for planar Y-90 work-up; also implied by planar 8.27 % against SPECT/CT 3.27 %)."""
+    attenuation_factor_high: float = 0.50
+    """Upper end (published, same source)."""
+    hidden_lung_fraction: float = 0.12
+    """Share of both lungs that lies in front of or behind the liver, below its dome, and cannot be outlined (derived:
+    a posterior recess of 50 mm on the right side of lungs 230 mm high)."""
+    hidden_lung_error_fraction: float = 0.08
+    """Uncertainty of that share, at 95 % (derived)."""
+    lung_outline_fraction: float = 0.10
+    """Relative uncertainty of lung counts from placing the outline, at 95 % (derived: one pixel round a lung)."""
+    least_lung_field_mm: float = 60.0
+    """Height of the field above the dome below which a lung shunt cannot be measured (derived)."""
+    most_lung_cut_fraction: float = 0.5
+    """Lungs as wide as this share of their greatest width at the upper edge of the field are cut (derived)."""
+    scatter_model_fraction: float = 0.25
+    """Relative uncertainty of the modelled scatter over the lungs (derived: scatter of fitted halos)."""
+    advisory_shunt_fraction: float = 0.10
+    """A lung shunt above this is mentioned (derived: mean of 6.2 %, SD 4.1 % in 67 pump patients)."""
+    high_shunt_fraction: float = 0.20
+    """A lung shunt above this is flagged (published for radioembolisation; a descriptor here)."""
+
+    # --- foci ---
+    focus_sigma: float = 5.0
+    """Least significance of a focus over its surroundings under counting statistics (derived: one false peak in
+    some million pixels)."""
+    focus_peak_fraction: float = 0.05
+    """Least excess of a focus' peak, as a share of the liver's median level (derived: 1 % of the liver's counts
+    spread over a patch of 50 square cm)."""
+    background_error_fraction: float = 0.12
+    """Relative error of the modelled background, added to counting statistics (derived from fitted halos)."""
+    focus_clear_of_liver_mm: float = 12.0
+    """A peak nearer to the liver's outline is not clear of it (derived: the lower end of 10 to 15 mm)."""
+    valley_fraction: float = 0.35
+    """A peak is apart from the liver if the way there sinks below this share of the lower of both (derived: two edges
+    of one FWHM leave a third between them)."""
+    behind_valley_fraction: float = 0.60
+    """The same for what is bright from behind and faint from in front, as spleen is and a left lobe is not."""
+    behind_ratio: float = 2.0
+    """How much brighter from behind than from in front, each relative to the liver (derived: attenuation of 5 cm)."""
+
+    # --- lobes ---
+    absent_left_fraction: float = 0.10
+    """Level of the left side relative to the right below which the left lobe has no uptake (derived)."""
+    absent_right_fraction: float = 0.30
+    """Level of the right side relative to the left below which the right lobe has no uptake (derived: 0.10 per volume,
+    and a right lobe is about three times as thick as a left one)."""
+    split_right_of_midline_mm: float = 40.0
+    """Where a vertical line divides the lobes on a projection (derived: half way from the groove of the caval vein to
+    the gallbladder fossa; the plane between the lobes is oblique, so the split is approximate)."""
+
+    # --- SPECT ---
+    spect_edge_fraction: float = 0.40
+    """Outline of the liver in SPECT at this share of the median inside (practice: 40 % thresholds)."""
+    spect_focus_millilitres: float = 1.0
+    """Least volume of a focus in SPECT (derived: a sphere of one FWHM)."""
+    spect_focus_peak_fraction: float = 0.10
+    """Least peak of a focus in SPECT as a share of the liver's mean (derived)."""
+    spect_clear_of_liver_mm: float = 15.0
+    """Margin for breathing and spill-over round the liver in SPECT (derived: the upper end of 10 to 15 mm)."""
+
+
+DEFAULTS = Thresholds()

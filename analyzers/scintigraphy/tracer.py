@@ -1,0 +1,114 @@
+"""What was given to the patient, as far as the headers tell: nuclide, agent, route.
+
+Codes are believed before words. Radionuclide Total Dose is not looked at: zero and missing doses are common and no
+number here depends on them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analyzers import vocabulary
+from analyzers.contract import Code, InstanceSummary
+
+_PHARMACEUTICAL = "RadiopharmaceuticalInformationSequence"
+_TECHNETIUM_CODES = {vocabulary.TECHNETIUM_99M.value, "C-163A8"}
+_MAA_CODES = {vocabulary.MAA.value, "C-B1201"}
+_COLLOID_CODES = {vocabulary.SULFUR_COLLOID.value, "C-B1226"}
+_TECHNETIUM_WORDS = re.compile(r"tc[ \-]*99|99m?[ \-]*tc|technet|pertec", re.IGNORECASE)
+_OTHER_NUCLIDE_WORDS = re.compile(
+    r"\b(?:in(?:dium)?[ \-]*111|i(?:od(?:ine)?)?[ \-]*1(?:23|31)|ga(?:llium)?[ \-]*6[78]|tl[ \-]*201|lu[ \-]*177"
+    r"|y[ \-]*90)",
+    re.IGNORECASE,
+)
+_MAA_WORDS = re.compile(r"\bm\.?a\.?a\b|macro[ \-]?a|makro[ \-]?a|aggregated|albumin", re.IGNORECASE)
+_COLLOID_WORDS = re.compile(r"[ck]oll?o[iï]d|sul(?:ph|f)ur|schwefel|\btc[ \-]*sc\b|phyta", re.IGNORECASE)
+_DESCRIPTIONS = (
+    "SeriesDescription",
+    "ProtocolName",
+    "StudyDescription",
+    "RequestedProcedureDescription",
+)
+
+
+class Agent(StrEnum):
+    """Which radiopharmaceutical."""
+
+    MAA = "maa"
+    COLLOID = "colloid"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracer:
+    """What one object's header says was given.
+
+    Attributes
+    ----------
+    agent : Agent
+    agent_from : str
+        ``code``, ``text`` or ``description``; empty when unknown.
+    nuclides : tuple of str
+        Meanings of the nuclides named, in order, each once; empty when none is.
+    is_technetium : bool or None
+        ``None`` when no nuclide is named.
+    """
+
+    agent: Agent
+    agent_from: str
+    nuclides: tuple[str, ...]
+    is_technetium: bool | None
+
+
+def tracer_of(instance: InstanceSummary) -> Tracer:
+    """Read the tracer from one header."""
+    agent, source = _agent(instance)
+    codes = _distinct(instance.codes.get(f"{_PHARMACEUTICAL}.RadionuclideCodeSequence", ()))
+    words = " ".join(instance.attributes.get(f"{_PHARMACEUTICAL}.Radiopharmaceutical", ()))
+    if codes:
+        others = tuple(code.meaning or code.value for code in codes if code.value not in _TECHNETIUM_CODES)
+        # The same nuclide in an old and a new coding is one nuclide.
+        nuclides = (("Tc-99m",) if len(others) < len(codes) else ()) + others
+        technetium: bool | None = not others
+    elif _OTHER_NUCLIDE_WORDS.search(words):
+        nuclides, technetium = (words,), False
+    elif _TECHNETIUM_WORDS.search(words) or agent is not Agent.UNKNOWN:
+        nuclides, technetium = ("Tc-99m",), True
+    else:
+        nuclides, technetium = (), None
+    return Tracer(agent=agent, agent_from=source, nuclides=nuclides, is_technetium=technetium)
+
+
+def _agent(instance: InstanceSummary) -> tuple[Agent, str]:
+    codes = {code.value for code in instance.codes.get(f"{_PHARMACEUTICAL}.RadiopharmaceuticalCodeSequence", ())}
+    if codes & _MAA_CODES:
+        return Agent.MAA, "code"
+    if codes & _COLLOID_CODES:
+        return Agent.COLLOID, "code"
+    words = " ".join(instance.attributes.get(f"{_PHARMACEUTICAL}.Radiopharmaceutical", ()))
+    named = _agent_in(words)
+    if named is not Agent.UNKNOWN:
+        return named, "text"
+    for keyword in _DESCRIPTIONS:
+        named = _agent_in(instance.text(keyword))
+        if named is not Agent.UNKNOWN:
+            return named, "description"
+    return Agent.UNKNOWN, ""
+
+
+def _agent_in(words: str) -> Agent:
+    """Both or none named: unknown."""
+    maa, colloid = bool(_MAA_WORDS.search(words)), bool(_COLLOID_WORDS.search(words))
+    if maa == colloid:
+        return Agent.UNKNOWN
+    return Agent.MAA if maa else Agent.COLLOID
+
+
+def _distinct(codes: Iterable[Code]) -> tuple[Code, ...]:
+    seen: dict[str, Code] = {}
+    for code in codes:
+        seen.setdefault(code.value, code)
+    return tuple(seen.values())

@@ -1,0 +1,299 @@
+"""Anterior and posterior view of one posture, brought onto one grid.
+
+The two detectors of a camera see a patient from opposite sides: a posterior view is mirrored along its rows before
+it is compared with the anterior one. Everything that follows works on a :class:`PlanarPair`: both views with the
+patient's right on the left of the picture, summed (never interpolated) to pixels of at least four millimetres.
+
+Column ``c`` of the pair is column ``columns - 1 - c`` of the posterior view as received;
+:meth:`PlanarPair.outline` goes that way back, to the pixels of the source frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.measure import approximate_polygon, find_contours
+
+from analyzers.contract import Outline
+from analyzers.scintigraphy.thresholds import DEFAULTS, Thresholds
+from analyzers.volume import PlanarView
+
+ANTERIOR = "anterior"
+POSTERIOR = "posterior"
+_OUTLINE_TOLERANCE_PIXELS = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanarPair:
+    """Two opposite views on one working grid.
+
+    Attributes
+    ----------
+    anterior, posterior : PlanarView
+        As received.
+    anterior_yx, posterior_yx : (rows, columns) float64
+        Counts on the working grid, rows from head to feet, the patient's right at column 0 (posterior mirrored).
+    pixel_mm : float
+        Edge of a pixel of the working grid (square to within a few per cent, else the pair is refused).
+    binning : int
+        Source pixels summed along each edge of a working pixel.
+    field_yx : (rows, columns) bool
+        Where the crystal sees: the rectangle that holds counts, without its outermost pixels.
+    shift_mm : (row, column)
+        How far the mirrored posterior view would have to be moved to lie best on the anterior one. Not applied.
+    remarks : tuple of str
+    """
+
+    anterior: PlanarView
+    posterior: PlanarView
+    anterior_yx: NDArray[np.float64]
+    posterior_yx: NDArray[np.float64]
+    pixel_mm: float
+    binning: int
+    field_yx: NDArray[np.bool_]
+    shift_mm: tuple[float, float] = (0.0, 0.0)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def views(self) -> tuple[PlanarView, PlanarView]:
+        """Anterior, posterior."""
+        return self.anterior, self.posterior
+
+    @property
+    def counts_yx(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Anterior and mirrored posterior counts on the working grid."""
+        return self.anterior_yx, self.posterior_yx
+
+    def smoothed(self, sigma_mm: float) -> NDArray[np.float64]:
+        """Geometric mean of both views after Gaussian smoothing, counts per working pixel."""
+        front, back = (ndimage.gaussian_filter(view, sigma_mm / self.pixel_mm) for view in self.counts_yx)
+        return np.asarray(np.sqrt(front * back), np.float64)
+
+    def outlines(self, mask_yx: NDArray[np.bool_]) -> tuple[Outline, ...]:
+        """Polygons of a mask on both source frames, in (column, row) of the source with pixel-corner origin.
+
+        Every connected part becomes one polygon for each view; holes are ignored.
+        """
+        polygons = [polygon * self.binning for polygon in polygons_of(mask_yx)]
+        found = []
+        for view in self.views:
+            columns = view.counts.shape[1]
+            for polygon in polygons:
+                points = polygon.copy()
+                if view is self.posterior:
+                    points[:, 0] = columns - points[:, 0]
+                inside = np.clip(points, 0.0, (columns, view.counts.shape[0]))
+                found.append(
+                    Outline(frame=view.frame, points_col_row=tuple((float(c), float(r)) for c, r in inside.round(2)))
+                )
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoPair:
+    """Why two views could not be paired."""
+
+    reasons: tuple[str, ...]
+
+
+def polygons_of(mask_yx: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Closed outlines of a mask, each (n, 2) as (column, row) with pixel-corner origin, n > 5, not repeating the first.
+
+    Outlines run along the half-way level between set and unset pixel centres, so a polygon's area differs from the
+    mask's by less than the pixels of its corners.
+    """
+    padded = np.pad(mask_yx, 1).astype(np.float64)
+    polygons = []
+    labels, count = ndimage.label(padded)
+    for number in range(1, count + 1):
+        part = ndimage.binary_fill_holes(labels == number)
+        if part is None or part.sum() < 2:
+            continue
+        contour = max(find_contours(part.astype(np.float64), 0.5), key=len)
+        simple = approximate_polygon(contour, _OUTLINE_TOLERANCE_PIXELS)
+        points = simple if len(simple) > 6 else contour
+        # Centre of padded pixel (1, 1) is the corner-origin point (0.5, 0.5).
+        polygons.append(np.asarray(points[:-1, ::-1] - 0.5, np.float64))
+    return polygons
+
+
+def photopeak_views(views: Sequence[PlanarView], photopeak_kev: float) -> tuple[PlanarView, ...]:
+    """Views whose energy window contains the photopeak; all of them where no window is known."""
+    known = [view for view in views if view.window_kev is not None]
+    if not known:
+        return tuple(view for view in views if view.energy_window in {None, 1})
+    return tuple(view for view in known if view.window_kev and view.window_kev[0] < photopeak_kev < view.window_kev[1])
+
+
+def pair_views(views: Sequence[PlanarView], thresholds: Thresholds = DEFAULTS) -> PlanarPair | NoPair:
+    """Find the anterior and posterior view that belong together, preferring the pair with the most counts.
+
+    Parameters
+    ----------
+    views : sequence of PlanarView
+        All projections of the tracer's series, of any direction and energy window.
+    thresholds : Thresholds
+
+    Returns
+    -------
+    PlanarPair or NoPair
+        Where a direction is unknown, or known from an angle or a detector's number only, the side of the liver
+        decides; ``remarks`` say so.
+    """
+    peak = photopeak_views(views, thresholds.photopeak_kev)
+    if not peak:
+        return NoPair(reasons=("No view was recorded in an energy window that contains 140 keV.",))
+    filled = [view for view in peak if view.counts.size and view.counts.max() > 0]
+    if not filled:
+        return NoPair(reasons=("The views hold no counts.",))
+    directed, remarks = settle_directions(filled)
+    front = [view for view in directed if view.direction == ANTERIOR]
+    back = [view for view in directed if view.direction == POSTERIOR]
+    missing = [name for name, found in ((ANTERIOR, front), (POSTERIOR, back)) if not found]
+    if missing:
+        return NoPair(
+            reasons=tuple(
+                f"The {name} view is missing: without it attenuation cannot be balanced by the geometric mean."
+                for name in missing
+            )
+        )
+    candidates = [(a, p) for a in front for p in back if a.counts.shape == p.counts.shape]
+    if not candidates:
+        return NoPair(reasons=("Anterior and posterior view have different matrices.",))
+    best = max(candidates, key=_fitness)
+    unread = len(directed) - 2
+    if unread:
+        remarks = (*remarks, f"{unread} further view(s) were not read; the pair with the most counts was.")
+    return _on_working_grid(best[0], best[1], remarks, thresholds)
+
+
+def settle_directions(views: Sequence[PlanarView]) -> tuple[tuple[PlanarView, ...], tuple[str, ...]]:
+    """Check weakly known directions against the side of the liver, and fill in those that nothing told.
+
+    Codes and words are believed. An angle or a detector's number is believed unless the picture says otherwise: angles
+    are counted from the back by the standard and from the front by some cameras. A left lobe alone also lies on the
+    "wrong" side, but is far brighter from in front; where the view called anterior is, nothing is changed.
+    """
+    front_is_brighter = _front_is_brighter(views)
+    settled, remarks = [], []
+    for view in views:
+        firm = view.direction_from in {"view code", "text"} or view.direction.endswith("lateral")
+        seen = "" if firm or (view.direction and front_is_brighter) else direction_by_liver(view)
+        if not seen or seen == view.direction:
+            settled.append(view)
+            continue
+        told = f"said {view.direction} by {view.direction_from}" if view.direction else "of unnamed direction"
+        remarks.append(f"A view {told} shows the liver on the side of a view from {seen}, and was read as that.")
+        settled.append(replace(view, direction=seen, direction_from="side of the liver"))
+    if len(settled) == 2 and [view.direction for view in settled].count("") == 1:
+        known = settled[0].direction or settled[1].direction
+        other = {ANTERIOR: POSTERIOR, POSTERIOR: ANTERIOR}.get(known, "")
+        settled = [v if v.direction else replace(v, direction=other, direction_from="the other view") for v in settled]
+    return tuple(settled), tuple(remarks)
+
+
+def _front_is_brighter(views: Sequence[PlanarView]) -> bool:
+    """Whether what is called anterior has a peak at least 1.6 times that of what is called posterior."""
+    peaks = {ANTERIOR: 0.0, POSTERIOR: 0.0}
+    for view in views:
+        if view.direction in peaks:
+            smooth = ndimage.gaussian_filter(view.counts.astype(np.float64), max(view.counts.shape) / 60.0)
+            peaks[view.direction] = max(peaks[view.direction], float(smooth.max()))
+    return peaks[ANTERIOR] > 1.6 * peaks[POSTERIOR]
+
+
+def direction_by_liver(view: PlanarView) -> str:
+    """Anterior where the hottest large region lies left of the middle of all counts, posterior where right.
+
+    Empty when it lies within 6 % of the trunk's width of the middle, as after a right hepatectomy.
+    """
+    smooth = ndimage.gaussian_filter(view.counts.astype(np.float64), max(view.counts.shape) / 60.0)
+    trunk = np.flatnonzero((smooth > 0.004 * smooth.max()).any(axis=0))
+    hot = np.argwhere(smooth > 0.4 * smooth.max())[:, 1]
+    offset = (float(np.median(hot)) - float(trunk[0] + trunk[-1]) / 2.0) / max(float(trunk[-1] - trunk[0]), 1.0)
+    if abs(offset) < 0.06:
+        return ""
+    return ANTERIOR if offset < 0 else POSTERIOR
+
+
+def _fitness(pair: tuple[PlanarView, PlanarView]) -> tuple[float, float]:
+    """Views of one object first, then the more counts."""
+    front, back = pair
+    together = front.frame.sop_instance_uid == back.frame.sop_instance_uid
+    counts = float(np.sqrt(float(front.counts.sum(dtype=np.float64)) * float(back.counts.sum(dtype=np.float64))))
+    return float(together), counts
+
+
+def _on_working_grid(
+    front: PlanarView, back: PlanarView, remarks: tuple[str, ...], thresholds: Thresholds
+) -> PlanarPair | NoPair:
+    spacing_mm = _spacing_mm(front) or _spacing_mm(back)
+    if spacing_mm is None:
+        assumed = thresholds.assumed_field_mm / front.counts.shape[1]
+        spacing_mm = (assumed, assumed)
+        remarks = (*remarks, f"Pixel spacing is missing: a field of {thresholds.assumed_field_mm:.0f} mm was assumed.")
+    if max(spacing_mm) > 1.05 * min(spacing_mm):
+        return NoPair(reasons=("The pixels of the views are not square.",))
+    source_mm = float(np.mean(spacing_mm))
+    binning = max(1, int(np.ceil(thresholds.least_pixel_mm / source_mm - 0.01)))
+    front_yx = _summed(front.counts, binning)
+    back_yx = _summed(back.counts[:, ::-1], binning)
+    return PlanarPair(
+        anterior=front,
+        posterior=back,
+        anterior_yx=front_yx,
+        posterior_yx=back_yx,
+        pixel_mm=source_mm * binning,
+        binning=binning,
+        field_yx=field_of_view(front_yx + back_yx),
+        shift_mm=_shift_mm(front_yx, back_yx, source_mm * binning),
+        remarks=remarks,
+    )
+
+
+def _spacing_mm(view: PlanarView) -> tuple[float, float] | None:
+    spacing_mm = view.spacing_row_col_mm
+    return spacing_mm if spacing_mm is not None and min(spacing_mm) > 0 else None
+
+
+def _summed(counts: NDArray[np.float32], binning: int) -> NDArray[np.float64]:
+    """Block sums; edges are padded with zeros so that no count is lost."""
+    rows, columns = counts.shape
+    padded = np.pad(counts.astype(np.float64), ((0, -rows % binning), (0, -columns % binning)))
+    blocks = padded.reshape(padded.shape[0] // binning, binning, padded.shape[1] // binning, binning)
+    return np.asarray(blocks.sum(axis=(1, 3)), np.float64)
+
+
+def field_of_view(counts_yx: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The rectangle that holds counts, two pixels smaller on each side where a border of zeros surrounds it."""
+    seen = ndimage.uniform_filter(counts_yx, 5) > 0
+    field = np.zeros(counts_yx.shape, np.bool_)
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if not rows.size or not columns.size:
+        return field
+    # The window of five reaches two pixels beyond the last count; one more keeps half-seen pixels out.
+    inset = 3
+    top = rows[0] + inset if rows[0] > 0 else 1
+    left = columns[0] + inset if columns[0] > 0 else 1
+    bottom = rows[-1] + 1 - inset if rows[-1] < counts_yx.shape[0] - 1 else counts_yx.shape[0] - 1
+    right = columns[-1] + 1 - inset if columns[-1] < counts_yx.shape[1] - 1 else counts_yx.shape[1] - 1
+    field[top:bottom, left:right] = True
+    return field
+
+
+def _shift_mm(front_yx: NDArray[np.float64], back_yx: NDArray[np.float64], pixel_mm: float) -> tuple[float, float]:
+    """Shift of the back view onto the front view along the body and across, by correlation of the root of counts."""
+    front, back = (np.sqrt(ndimage.gaussian_filter(view, 6.0 / pixel_mm)) for view in (front_yx, back_yx))
+    found = []
+    for axis in (1, 0):
+        a, b = (profile - profile.mean() for profile in (front.sum(axis=axis), back.sum(axis=axis)))
+        correlation = np.correlate(a, b, mode="full")
+        reach = int(80.0 / pixel_mm)
+        middle = len(b) - 1
+        window = correlation[max(0, middle - reach) : middle + reach + 1]
+        found.append((int(np.argmax(window)) - min(reach, middle)) * pixel_mm)
+    return found[0], found[1]

@@ -1,0 +1,143 @@
+"""Where a focus probably lies, what else it could be, and why: words for a reader, never a diagnosis.
+
+A projection gives height and side; the ratio of the anterior to the posterior counts gives depth. The guess
+uses nothing else, and names the sign that it rests on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analyzers import vocabulary
+from analyzers.contract import Code
+from analyzers.scintigraphy.foci import PlanarFocus
+from analyzers.scintigraphy.landmarks import Landmarks
+
+_IN_FRONT = 1.3
+_BEHIND = 0.8
+_COMPACT_MM = 32.0
+
+
+class Origin(StrEnum):
+    """Why there may be activity."""
+
+    EXTRAHEPATIC = "extrahepatic"
+    DEVICE = "device"
+    PHYSIOLOGIC = "physiologic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """A guess of the organ.
+
+    Attributes
+    ----------
+    origin : Origin
+    site : Code
+    words : str
+        ``stomach``, ``spleen``, ``pump pocket``; plain ASCII.
+    reason : str
+        What the guess rests on.
+    """
+
+    origin: Origin
+    site: Code
+    words: str
+    reason: str
+
+
+def whereabouts_of(focus: PlanarFocus, landmarks: Landmarks) -> Whereabouts:
+    """Guess where a focus lies."""
+    row, col = focus.peak_row_col
+    left_mm = landmarks.left_of_midline_mm(col)
+    below_dome_mm = landmarks.below_dome_mm(row)
+    below_liver_mm = landmarks.below_liver_mm(row)
+    depth = _depth_words(focus.front_back_ratio)
+    side = f"{abs(left_mm):.0f} mm {'left' if left_mm > 0 else 'right'} of the midline"
+    place = f"{side}, {depth}"
+    if below_dome_mm < -30.0:
+        return _above(below_dome_mm, place)
+    if below_liver_mm > 45.0:
+        return _low(focus, below_liver_mm, left_mm, place)
+    if left_mm > 55.0:
+        return _left_flank(focus, place)
+    if left_mm < -35.0:
+        return _right_flank(focus, place)
+    return _central(focus, left_mm, place)
+
+
+def _depth_words(front_back_ratio: float) -> str:
+    if front_back_ratio > _IN_FRONT:
+        return "brighter from in front"
+    if front_back_ratio < _BEHIND:
+        return "brighter from behind"
+    return "alike from both sides"
+
+
+def _above(below_dome_mm: float, place: str) -> Whereabouts:
+    height = f"{-below_dome_mm:.0f} mm above the dome of the liver, {place}"
+    if below_dome_mm < -230.0:
+        return Whereabouts(
+            origin=Origin.PHYSIOLOGIC,
+            site=vocabulary.THYROID,
+            words="neck, thyroid or salivary glands",
+            reason=f"{height}; free pertechnetate collects there",
+        )
+    return Whereabouts(
+        origin=Origin.EXTRAHEPATIC, site=vocabulary.THORAX, words="thorax, outside the lungs", reason=height
+    )
+
+
+def _low(focus: PlanarFocus, below_liver_mm: float, left_mm: float, place: str) -> Whereabouts:
+    height = f"{below_liver_mm:.0f} mm below the liver, {place}"
+    if abs(left_mm) > 45.0 and focus.front_back_ratio > 1.8:
+        return Whereabouts(
+            origin=Origin.DEVICE,
+            site=vocabulary.ABDOMINAL_WALL,
+            words="pump pocket",
+            reason=f"{height}: in the abdominal wall where pumps lie",
+        )
+    if below_liver_mm > 230.0 and abs(left_mm) < 40.0:
+        return Whereabouts(
+            origin=Origin.PHYSIOLOGIC, site=vocabulary.URINARY_BLADDER, words="urinary bladder", reason=height
+        )
+    return Whereabouts(
+        origin=Origin.EXTRAHEPATIC, site=vocabulary.SMALL_INTESTINE, words="small or large bowel", reason=height
+    )
+
+
+def _left_flank(focus: PlanarFocus, place: str) -> Whereabouts:
+    if focus.front_back_ratio < _BEHIND:
+        return Whereabouts(
+            origin=Origin.EXTRAHEPATIC, site=vocabulary.SPLEEN, words="spleen (or left kidney)", reason=place
+        )
+    return Whereabouts(
+        origin=Origin.EXTRAHEPATIC, site=vocabulary.STOMACH, words="stomach (or bowel in the left flank)", reason=place
+    )
+
+
+def _right_flank(focus: PlanarFocus, place: str) -> Whereabouts:
+    if focus.front_back_ratio < _BEHIND:
+        return Whereabouts(origin=Origin.PHYSIOLOGIC, site=vocabulary.KIDNEY, words="right kidney", reason=place)
+    return Whereabouts(
+        origin=Origin.EXTRAHEPATIC,
+        site=vocabulary.DUODENUM,
+        words="duodenum, gallbladder or right colic flexure",
+        reason=place,
+    )
+
+
+def _central(focus: PlanarFocus, left_mm: float, place: str) -> Whereabouts:
+    if left_mm > 12.0 and focus.front_back_ratio > _IN_FRONT:
+        return Whereabouts(origin=Origin.EXTRAHEPATIC, site=vocabulary.STOMACH, words="stomach", reason=place)
+    if focus.long_axis_mm < _COMPACT_MM and focus.peak_fraction > 0.8:
+        return Whereabouts(
+            origin=Origin.DEVICE,
+            site=vocabulary.CATHETER,
+            words="catheter tip",
+            reason=f"{place}; compact and hot, near the porta of the liver",
+        )
+    return Whereabouts(
+        origin=Origin.EXTRAHEPATIC, site=vocabulary.DUODENUM, words="duodenum or head of the pancreas", reason=place
+    )
