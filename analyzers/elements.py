@@ -17,6 +17,7 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag, Tag
 
@@ -28,7 +29,8 @@ MAX_CHARACTERS = 1024
 """Characters kept of one value; the longest that matters is a reason for the requested procedure."""
 
 UNREADABLE = (
-    ValueError,  # also what is not text in the declared character set, and wrong byte lengths
+    ValueError,  # also what is not text in the declared character set
+    BytesLengthException,
     TypeError,
     ArithmeticError,
     LookupError,  # also unknown tags and character sets

@@ -2,7 +2,7 @@
 
 NIfTI's frame is RAS, DICOM's is LPS: x and y change sign. Its qform holds a rotation and three spacings, no shear, and
 several readers use nothing else; so a grid that a tilted gantry has sheared is not written at all rather than
-written wrongly.
+written wrongly. The qform's quaternion is in single precision, which may turn a grid by up to 0.05 degree.
 """
 
 from __future__ import annotations
