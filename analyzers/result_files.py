@@ -156,8 +156,16 @@ def write_result(
     _write_last(out / RESULT_FILE, json.dumps(entries, ensure_ascii=True, indent=1) + "\n")
 
 
-def read_result(out: Path) -> ResultFile:
-    """Read an OUT folder, masks included.
+def read_result(out: Path, *, masks: bool = True) -> ResultFile:
+    """Read an OUT folder.
+
+    Parameters
+    ----------
+    out : Path
+        Folder that an analysis wrote.
+    masks : bool
+        Whether to read the masks. Without them every ``mask_planes`` is False throughout and takes no memory;
+        :func:`read_segment` then reads one at a time.
 
     Raises
     ------
@@ -177,7 +185,8 @@ def read_result(out: Path) -> ResultFile:
     result: AnalysisResult = from_json(kind, inner, f"{RESULT_FILE}.result")
     segment_files = from_json(_SegmentList, listed, f"{RESULT_FILE}.result").segments
     if isinstance(result, Assessed):
-        result = replace(result, segments=tuple(_read_segment(out, one) for one in segment_files))
+        read = read_segment if masks else _unread_segment
+        result = replace(result, segments=tuple(read(out, one) for one in segment_files))
     check_result(result)
     return ResultFile(
         analyzer=envelope.analyzer,
@@ -186,6 +195,17 @@ def read_result(out: Path) -> ResultFile:
         segments=segment_files,
         pictures=envelope.pictures,
     )
+
+
+def read_segment(out: Path, listed: SegmentFile) -> Segment:
+    """Read one segment with its mask.
+
+    Raises
+    ------
+    ContractBrokenError
+        If the mask is not what the list says.
+    """
+    return _segment(listed, _read_mask(out, listed))
 
 
 def study_of(summary: StudySummary, ignored_files: int = 0) -> AnalysedStudy:
@@ -250,9 +270,15 @@ def _write_segment(out: Path, segment: Segment, affine_lps: NDArray[np.float64] 
     )
 
 
-def _read_segment(out: Path, listed: SegmentFile) -> Segment:
+def _unread_segment(_out: Path, listed: SegmentFile) -> Segment:
+    if min(listed.shape) < 0:
+        raise ContractBrokenError(f"segment {listed.name!r}.shape: {listed.shape} is no shape")
+    return _segment(listed, np.broadcast_to(np.False_, listed.shape))
+
+
+def _segment(listed: SegmentFile, mask: NDArray[np.bool_]) -> Segment:
     own = {one.name: getattr(listed, one.name) for one in fields(Segment) if one.name != "mask_planes"}
-    return Segment(**own, mask_planes=_read_mask(out, listed))
+    return Segment(**own, mask_planes=mask)
 
 
 def _read_mask(out: Path, listed: SegmentFile) -> NDArray[np.bool_]:
@@ -267,7 +293,7 @@ def _read_mask(out: Path, listed: SegmentFile) -> NDArray[np.bool_]:
         raise ContractBrokenError(f"{where}.mask: not a mask file: {error}") from error
     if shape != listed.shape or min(shape) < 0 or bits.dtype != np.uint8 or bits.size != (size + 7) // 8:
         raise ContractBrokenError(f"{where}.shape: {listed.shape} does not match the mask file")
-    mask = np.unpackbits(bits.ravel(), count=size).astype(np.bool_).reshape(listed.shape)
+    mask = np.unpackbits(bits.ravel(), count=size).view(np.bool_).reshape(listed.shape)
     if int(np.count_nonzero(mask)) != listed.voxels:
         raise ContractBrokenError(f"{where}.voxels: {listed.voxels} does not match the mask file")
     return mask

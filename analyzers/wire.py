@@ -25,6 +25,7 @@ from analyzers.result_files import (
     ResultFile,
     SegmentFile,
     read_result,
+    read_segment,
     study_of,
     write_result,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "instance_to_json",
     "read_prior",
     "read_result",
+    "read_segment",
     "read_summary",
     "study_of",
     "summary_from_json",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from analyzers.contract import AnalysisResult, Assessed
-from analyzers.wire import read_result
+from analyzers.contract import AnalysisResult, Assessed, Segment
+from analyzers.wire import read_result, read_segment
 from scp_node.domain.delivery import ObjectKind
 from scp_node.errors import EncodingError
 from scp_node.objects.gate import acquaintances, check
@@ -57,17 +57,19 @@ def encode(job_folder: Path) -> tuple[ManifestEntry, ...]:
     """
     order = read_order(job_folder)
     result: AnalysisResult | None = None
+    segments: Iterable[Segment] = ()
     pages: list[Page] = []
     out_folder = order.out_folder
     if out_folder is not None:
-        answer = read_result(out_folder)
+        answer = read_result(out_folder, masks=False)
         if answer.study.study_instance_uid != order.study_instance_uid:
             raise EncodingError("the result is of another study than the order.")
         result = answer.result
+        segments = (read_segment(out_folder, listed) for listed in answer.segments)
         # Who analysed is said by the result: the analyzer may have been upgraded since.
         order = replace(order, analyzer_version=answer.analyzer.version)
         pages = [read_page(out_folder / Path(each.file).name, each.frame) for each in answer.pictures]
-    return write_objects(make_objects(setting_of(order), result, pages), job_folder)
+    return write_objects(make_objects(setting_of(order), result, pages, segments), job_folder)
 
 
 def setting_of(order: EncodingOrder) -> Setting:
@@ -76,7 +78,12 @@ def setting_of(order: EncodingOrder) -> Setting:
     return Setting(order=order, study=study, provenance=provenance_of(order))
 
 
-def make_objects(setting: Setting, result: AnalysisResult | None, pages: Sequence[Page]) -> tuple[MadeObject, ...]:
+def make_objects(
+    setting: Setting,
+    result: AnalysisResult | None,
+    pages: Sequence[Page],
+    segments: Iterable[Segment] | None = None,
+) -> tuple[MadeObject, ...]:
     """Make every object that an order asks for, in the order in which they are to be sent.
 
     Parameters
@@ -87,6 +94,8 @@ def make_objects(setting: Setting, result: AnalysisResult | None, pages: Sequenc
         What the analyzer answered; ``None`` for a technical failure.
     pages : sequence of Page
         The analyzer's pictures.
+    segments : iterable of Segment
+        The result's segments with their masks, taken one at a time; by default those of the result itself.
 
     Raises
     ------
@@ -95,8 +104,8 @@ def make_objects(setting: Setting, result: AnalysisResult | None, pages: Sequenc
     """
     kinds = setting.order.object_kinds
     segmentations = Segmentations()
-    if isinstance(result, Assessed) and ObjectKind.SEGMENTATION in kinds:
-        segmentations = make_segmentations(result.segments, setting)
+    if isinstance(result, Assessed):
+        segmentations = make_segmentations(result.segments if segments is None else segments, setting)
     report = make_report(result, segmentations, setting) if ObjectKind.REPORT in kinds else None
     sections = sections_of(result, setting, segmentations.remarks)
     captures: tuple[Dataset, ...] = ()

@@ -107,7 +107,7 @@ def make_report(result: AnalysisResult | None, segmentations: Segmentations, set
 def _groups(result: AnalysisResult | None, segmentations: Segmentations, setting: Setting) -> list[Group]:
     if not isinstance(result, Assessed):
         return [_answer_group(result, setting)] if setting.order.groups_without_coordinates else []
-    subjects = subjects_of(result, segmentations.places, setting)
+    subjects = subjects_of(result, segmentations, setting)
     groups: list[Group] = []
     for subject in subjects.values():
         groups.extend(_subject_groups(subject, result, setting))

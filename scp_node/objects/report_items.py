@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from highdicom.sr import (
@@ -22,8 +22,8 @@ from analyzers.contract import Assessed, Code, Finding, FrameRef, Grade, Measure
 from scp_node.errors import EncodingError
 from scp_node.objects import codes
 from scp_node.objects.modules import Setting
-from scp_node.objects.outlines import Points, drawn_points, key_outline
-from scp_node.objects.segmentation import SegmentPlace
+from scp_node.objects.outlines import Points, drawn_points
+from scp_node.objects.segmentation import Segmentations, SegmentPlace
 
 _SIGNIFICANT_DIGITS = 7
 
@@ -46,11 +46,11 @@ class Subject:
     place: SegmentPlace | None
 
 
-def subjects_of(result: Assessed, places: Mapping[str, SegmentPlace], setting: Setting) -> dict[str, Subject]:
+def subjects_of(result: Assessed, segmentations: Segmentations, setting: Setting) -> dict[str, Subject]:
     """Subjects by name; an empty segment and a region without outline are none."""
     subjects = {}
     for segment in result.segments:
-        outline = key_outline(segment)
+        outline = segmentations.outlines.get(segment.name)
         if outline is not None:
             subjects[segment.name] = Subject(
                 name=segment.name,
@@ -61,7 +61,7 @@ def subjects_of(result: Assessed, places: Mapping[str, SegmentPlace], setting: S
                 site=segment.site,
                 laterality=segment.laterality,
                 outlines=(outline,),
-                place=places.get(segment.name),
+                place=segmentations.places.get(segment.name),
             )
     for region in result.regions:
         if region.outlines:

@@ -7,8 +7,8 @@ own lists of source planes and by nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import highdicom as hd
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
-from analyzers.contract import FrameRef, FrameSummary, Segment
+from analyzers.contract import FrameRef, FrameSummary, Outline, Segment
 from scp_node.domain.delivery import ObjectKind
 from scp_node.errors import EncodingError
 from scp_node.objects import codes
@@ -29,6 +29,7 @@ from scp_node.objects.modules import (
     placeholder,
     referenced_sop,
 )
+from scp_node.objects.outlines import key_outline
 from scp_node.objects.plain_text import plain
 from scp_node.objects.provenance import MANUFACTURER, Provenance, uid_from
 from scp_node.objects.sources import SourceImage, SourceStudy
@@ -52,11 +53,13 @@ class SegmentPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segmentations:
-    """All segmentation objects of an analysis.
+    """All segmentation objects of an analysis, and what the report needs of the masks.
 
-    ``remarks`` says which masks could not be sent, and why.
+    ``outlines`` holds the outline of each segment that is not empty on the plane where it is largest; ``remarks``
+    says which masks could not be sent, and why.
     """
 
+    outlines: Mapping[str, Outline] = field(default_factory=dict)
     datasets: tuple[Dataset, ...] = ()
     places: Mapping[str, SegmentPlace] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
@@ -96,54 +99,71 @@ class _Sheet:
 
     def add(self, segment: Segment) -> None:
         """Draw a segment with the next label."""
-        self.segments.append(segment)
+        # Only its words are kept; the mask is in the labels.
+        self.segments.append(replace(segment, mask_planes=np.broadcast_to(np.False_, segment.mask_planes.shape)))
         for plane, mask in zip(segment.planes, segment.mask_planes, strict=True):
             if mask.any():
                 labels = self.labels.setdefault(plane, np.zeros(mask.shape, dtype=np.uint8))
                 labels[mask] = len(self.segments)
 
 
-def make_segmentations(segments: Sequence[Segment], setting: Setting) -> Segmentations:
-    """Encode all segments; an empty one is no segment.
+def make_segmentations(segments: Iterable[Segment], setting: Setting) -> Segmentations:
+    """Outline all segments, and encode them where segmentations are wanted; an empty one is no segment.
+
+    Masks are large: each is let go before the next is taken.
 
     Raises
     ------
     EncodingError
         If a mask does not lie on the images that it names: the analyzer broke its contract.
     """
+    wanted = ObjectKind.SEGMENTATION in setting.order.object_kinds
+    outlines: dict[str, Outline] = {}
     sheets: list[_Sheet] = []
     remarks = []
     for segment in segments:
         planes = _source_planes(segment, setting.study)
-        if not segment.mask_planes.any():
+        outline = key_outline(segment)
+        if outline is None:
             continue
+        outlines[segment.name] = outline
         grid = _grid(planes)
-        if grid is None:
+        if wanted and grid is not None:
+            _place(segment, planes, grid, sheets)
+        elif wanted:
             remarks.append(
                 f"{plain(segment.label)}: the mask could not be sent as a segmentation, because its images name no "
                 "common position, orientation and pixel spacing."
             )
-            continue
-        sheet = next((sheet for sheet in sheets if sheet.takes(segment, grid)), None)
-        if sheet is None:
-            step_mm = _step_mm(planes, grid)
-            thickness_mm = planes[0][1].slice_thickness_mm or step_mm or 1.0
-            sheet = _Sheet(grid=grid, step_mm=step_mm, thickness_mm=thickness_mm, segments=[], labels={})
-            sheets.append(sheet)
-        sheet.add(segment)
-    datasets = []
-    places: dict[str, SegmentPlace] = {}
-    for number, sheet in enumerate(sheets, start=1):
-        dataset = _encode(sheet, number, setting)
-        datasets.append(dataset)
-        for index, segment in enumerate(sheet.segments, start=1):
-            places[segment.name] = SegmentPlace(
-                sop_class_uid=dataset.SOPClassUID,
-                sop_instance_uid=dataset.SOPInstanceUID,
-                segment_number=index,
-                source_series_uid=sheet.grid.series_instance_uid,
-            )
-    return Segmentations(datasets=tuple(datasets), places=places, remarks=tuple(remarks))
+    datasets = tuple(_encode(sheet, number, setting) for number, sheet in enumerate(sheets, start=1))
+    return Segmentations(outlines=outlines, datasets=datasets, places=_places(sheets, datasets), remarks=tuple(remarks))
+
+
+def _place(
+    segment: Segment, planes: Sequence[tuple[SourceImage, FrameSummary]], grid: _Grid, sheets: list[_Sheet]
+) -> None:
+    """Draw a segment on the first sheet that takes it, else on a new one."""
+    sheet = next((sheet for sheet in sheets if sheet.takes(segment, grid)), None)
+    if sheet is None:
+        step_mm = _step_mm(planes, grid)
+        thickness_mm = planes[0][1].slice_thickness_mm or step_mm or 1.0
+        sheet = _Sheet(grid=grid, step_mm=step_mm, thickness_mm=thickness_mm, segments=[], labels={})
+        sheets.append(sheet)
+    sheet.add(segment)
+
+
+def _places(sheets: Sequence[_Sheet], datasets: Sequence[Dataset]) -> dict[str, SegmentPlace]:
+    """Where each segment ended up, by name."""
+    return {
+        segment.name: SegmentPlace(
+            sop_class_uid=dataset.SOPClassUID,
+            sop_instance_uid=dataset.SOPInstanceUID,
+            segment_number=number,
+            source_series_uid=sheet.grid.series_instance_uid,
+        )
+        for sheet, dataset in zip(sheets, datasets, strict=True)
+        for number, segment in enumerate(sheet.segments, start=1)
+    }
 
 
 def _source_planes(segment: Segment, study: SourceStudy) -> list[tuple[SourceImage, FrameSummary]]:
