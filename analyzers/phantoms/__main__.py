@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analyzers.phantoms.catalogue import KIND_MODULES, check_request, load_kind, variants_of
 from analyzers.phantoms.request import PhantomError, PhantomRequest
-from analyzers.phantoms.writing import write_study
+from analyzers.phantoms.writing import check_folder, write_study
 
 
 def make_phantom(request: PhantomRequest, out: Path) -> int:
@@ -20,6 +20,7 @@ def make_phantom(request: PhantomRequest, out: Path) -> int:
     """
     kind = load_kind(request.kind)
     check_request(request, kind)
+    check_folder(out)
     return write_study(request, kind.make(request), out)
 
 

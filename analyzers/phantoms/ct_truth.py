@@ -130,7 +130,7 @@ def ct_structures(request: PhantomRequest, anatomy: Anatomy, painting: Painting,
         "masks_series_instance_uid": request.uid(
             "series", "two phases" if request.has("two-phases-in-one-series") else masks_on
         ),
-        "volumes_ml": {name: round(value, 3) for name, value in sorted(painting.volumes_ml.items())},
+        "volumes_ml": {name: round(value, 3) for name, value in painting.whole_volumes_ml().items()},
         "arteries": {name: _line(path) for name, path in anatomy.vessels.arteries.items()},
         "gda_origin_lps_mm": _numbers(anatomy.vessels.gda_origin),
         "variant": "right hepatic artery from superior mesenteric" if request.has("variant-artery") else "none",

@@ -183,6 +183,14 @@ class Painting:
     masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     volumes_ml: dict[str, float] = field(default_factory=dict)
 
+    def whole_volumes_ml(self) -> dict[str, float]:
+        """Volumes of the regions that do not leave the grid, sorted by name."""
+        return {
+            name: volume
+            for name, volume in sorted(self.volumes_ml.items())
+            if not (self.masks[name][0].any() or self.masks[name][-1].any())
+        }
+
 
 def paint(
     layers: Sequence[Layer], grid: Grid, tissues: Mapping[str, Sequence[float]], background: str, slab: int = 48

@@ -80,7 +80,7 @@ def mr_structures(request: PhantomRequest, anatomy: Anatomy, painting: Painting,
     role = "dynamic" if request.has("two-phases-in-one-series") else masks_on
     structures: dict[str, Json] = {
         "masks_series_instance_uid": request.uid("series", role),
-        "volumes_ml": {name: round(value, 3) for name, value in sorted(painting.volumes_ml.items())},
+        "volumes_ml": {name: round(value, 3) for name, value in painting.whole_volumes_ml().items()},
     }
     if anatomy.device is not None:
         structures["pump"] = {

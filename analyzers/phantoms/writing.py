@@ -40,8 +40,7 @@ def write_study(request: PhantomRequest, study: PhantomStudy, out: Path) -> int:
     PhantomError
         If the folder holds something already.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise PhantomError(f"{out} is not an empty folder: name a new one.")
+    check_folder(out)
     count = 0
     for instance in study.instances:
         _write_instance(out / "dicom" / _file_name(request, instance.folder, instance.stem), instance.dataset)
@@ -52,6 +51,18 @@ def write_study(request: PhantomRequest, study: PhantomStudy, out: Path) -> int:
     truth = json.dumps(_truth(request, study), indent=1, ensure_ascii=False)
     (out / "truth.json").write_text(truth + "\n", encoding="utf-8")
     return count
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that holds something already.
+
+    Raises
+    ------
+    PhantomError
+        If it does, or is a file.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise PhantomError(f"{out} is not an empty folder: name a new one.")
 
 
 def _file_name(request: PhantomRequest, folder: str, stem: str) -> Path:
