@@ -21,7 +21,8 @@ KVP, ConvolutionKernel      120, ``UNKNOWN`` (CT)
 ScanningSequence ...        GR, SP, 3D, RepetitionTime 4, EchoTime 2, FlipAngle 10 (MR: sequence unknown)
 NM                          ORIGINAL\\PRIMARY\\RECON TOMO\\EMISSION; one detector that carries the plane of the first
                             slice; window 126 to 154 keV; radiopharmaceutical Tc-99m MAA, intra-arterial route
-Rescale                     CT stored as HU + 1024; MR and NM scaled to 16 bits by a Rescale Slope
+Rescale                     CT stored as HU + 1024; MR and NM scaled to 16 bits by a Rescale Slope; what lies
+                            below -1024 HU, or below 0, is clipped
 ==========================  ==================================================================================
 """
 
