@@ -100,6 +100,19 @@ def enhanced_ct(template: Dataset, frames: Sequence[Frame], dimension_uid: str) 
     measures = take(image, "PixelSpacing", "SliceThickness", "SpacingBetweenSlices")
     shared.PixelMeasuresSequence = one(**measures)
     shared.FrameAnatomySequence = frame_anatomy()
+    _add_acquisition(image, shared, measures["PixelSpacing"])
+    rescale = take(image, "RescaleIntercept", "RescaleSlope", "RescaleType")
+    shared.PixelValueTransformationSequence = one(**rescale)
+    shared.FrameVOILUTSequence = one(**take(image, "WindowCenter", "WindowWidth"))
+    shared.IrradiationEventIdentificationSequence = one(IrradiationEventUID=f"{dimension_uid}.1"[:64])
+    _add_contrast_usage(image, shared)
+    image.PerFrameFunctionalGroupsSequence = frame_content(image, frames, dimension_uid)
+    image.SharedFunctionalGroupsSequence = DicomSequence([shared])
+    return image
+
+
+def _add_acquisition(image: Dataset, shared: Dataset, pixel_spacing: Any) -> None:
+    """Tube, table, detector and reconstruction; their attributes leave the root."""
     shared.CTImageFrameTypeSequence = one(
         FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"],
         PixelPresentation="MONOCHROME",
@@ -124,7 +137,7 @@ def enhanced_ct(template: Dataset, frames: Sequence[Frame], dimension_uid: str) 
         **take(image, "ConvolutionKernel", "ReconstructionDiameter"),
         ReconstructionAlgorithm="FILTER_BACK_PROJ",
         ImageFilter="NONE",
-        ReconstructionPixelSpacing=measures["PixelSpacing"],
+        ReconstructionPixelSpacing=pixel_spacing,
         ConvolutionKernelGroup="SOFT_TISSUE",
         ReconstructionAngle=360.0,
     )
@@ -146,14 +159,6 @@ def enhanced_ct(template: Dataset, frames: Sequence[Frame], dimension_uid: str) 
         FilterMaterial="ALUMINUM",
         CalciumScoringMassFactorPatient=0.8,
     )
-    rescale = take(image, "RescaleIntercept", "RescaleSlope", "RescaleType")
-    shared.PixelValueTransformationSequence = one(**rescale)
-    shared.FrameVOILUTSequence = one(**take(image, "WindowCenter", "WindowWidth"))
-    shared.IrradiationEventIdentificationSequence = one(IrradiationEventUID=f"{dimension_uid}.1"[:64])
-    _add_contrast_usage(image, shared)
-    image.PerFrameFunctionalGroupsSequence = frame_content(image, frames, dimension_uid)
-    image.SharedFunctionalGroupsSequence = DicomSequence([shared])
-    return image
 
 
 def add_common(image: Dataset) -> None:
