@@ -128,12 +128,12 @@ def analyze(
         console.complain(f"no analyzer is called {analyzer!r}; installed are {', '.join(sorted(versions))}")
         raise typer.Exit(MISUSED)
     console.progress("reading headers")
-    _summary, routed = offline.route(study_folder)
+    study, routed = offline.route(study_folder)
     chosen = analyzers_of(routed) if analyzer is None else (analyzer,)
     console.routing(routed, forced=analyzer)
     if not chosen:
         raise typer.Exit(NOT_ANALYSED)
-    for answer in offline.answer(study_folder, out, chosen, now_utc()):
+    for answer in offline.answer(study, out, chosen, now_utc()):
         console.offline_answer(answer)
 
 

@@ -69,8 +69,7 @@ def routing(routed: Routed, *, forced: str | None) -> None:
 def offline_answer(answer: OfflineAnswer) -> None:
     """Print what an offline analysis left behind, and its conclusion."""
     result = json.loads((answer.out_folder / "result.json").read_text(encoding="utf-8"))
-    told = result.get("conclusion") or "; ".join(result.get("reasons", ())) or result.get("reason", "")
-    say(f"{answer.analyzer}: {result['outcome']} in {answer.seconds:.0f} s: {told}")
+    say(f"{answer.analyzer}: {result['outcome']} in {answer.seconds:.0f} s: {_in_a_sentence(result['result'])}")
     for path in sorted(answer.out_folder.rglob("*")):
         if path.is_file():
             say(f"  {path}")
@@ -182,12 +181,18 @@ def _job(line: JobLine, data_folder: Path) -> None:
 
 
 def _roles_and_gates(result: Mapping[str, Any]) -> None:
-    say(f"  {result.get('outcome')}: {result.get('conclusion') or '; '.join(result.get('reasons', ()))}")
-    for role in result.get("roles", ()):
+    answer = result["result"]
+    say(f"  {result['outcome']}: {_in_a_sentence(answer)}")
+    for role in answer.get("roles", ()):
         say(f"  series {role['series_instance_uid']}: {role['role'] or 'not used'} ({role['reason']})")
-    for gate in result.get("gates", ()):
+    for gate in answer.get("gates", ()):
         passed = "passed" if gate["passed"] else "FAILED"
         say(f"  gate {gate['name']}: {passed}, seen {gate['seen']}, wanted {gate['wanted']}")
+
+
+def _in_a_sentence(answer: Mapping[str, Any]) -> str:
+    """What a result says first: a conclusion, or the reasons why there is none."""
+    return str(answer.get("conclusion") or answer.get("reason") or "; ".join(answer.get("reasons", ())))
 
 
 def _age(since: datetime, now: datetime) -> str:

@@ -35,6 +35,14 @@ class StudyFolderError(NodeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOnDisk:
+    """A folder that holds one study."""
+
+    folder: Path
+    study_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineAnswer:
     """What an offline analysis left behind for one analyzer."""
 
@@ -55,7 +63,7 @@ class Offline:
     progress: Callable[[str], None]
     """Told one line for each step."""
 
-    def route(self, study_folder: Path) -> tuple[StudySummary, Routed]:
+    def route(self, study_folder: Path) -> tuple[StudyOnDisk, Routed]:
         """Read the headers and ask the routes.
 
         Raises
@@ -64,9 +72,10 @@ class Offline:
             When the folder holds no study, or several.
         """
         summary = self._summary(study_folder)
-        return summary, decide(summary, {}, self.settings.routes)
+        study = StudyOnDisk(folder=study_folder.resolve(), study_instance_uid=summary.study_instance_uid)
+        return study, decide(summary, {}, self.settings.routes)
 
-    def answer(self, study_folder: Path, out: Path, analyzers: Sequence[str], now: datetime) -> list[OfflineAnswer]:
+    def answer(self, study: StudyOnDisk, out: Path, analyzers: Sequence[str], now: datetime) -> list[OfflineAnswer]:
         """Analyse and encode with each analyzer; each gets its own folder below ``out``.
 
         Raises
@@ -74,7 +83,7 @@ class Offline:
         AnalyzerError, EncodingError
             When a child fails; nothing half-done is left in ``out``.
         """
-        return [self._one(study_folder, out / name, name, now) for name in analyzers]
+        return [self._one(study, out / name, name, now) for name in analyzers]
 
     def _summary(self, study_folder: Path) -> StudySummary:
         if not study_folder.is_dir():
@@ -92,7 +101,7 @@ class Offline:
                 raise StudyFolderError(cause)
         return summary_from_json(json.loads(end.stdout))
 
-    def _one(self, study_folder: Path, out: Path, analyzer: str, now: datetime) -> OfflineAnswer:
+    def _one(self, study: StudyOnDisk, out: Path, analyzer: str, now: datetime) -> OfflineAnswer:
         _refuse_foreign_folder(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".hai-offline-", dir=out.parent) as scratch:
@@ -100,28 +109,28 @@ class Offline:
             (job / "out").mkdir()
             self.progress(f"{analyzer}: measuring")
             limits = self.settings.node.analysis
-            command = (sys.executable, "-m", "analyzers", analyzer, str(study_folder.resolve()), str(job / "out"))
+            command = (sys.executable, "-m", "analyzers", analyzer, str(study.folder), str(job / "out"))
             end = self._run(command, job / "stderr.log", limits.time_limit_s)
             fault = attempt_fault(end, job / "out", limits)
             if fault is not None:
                 told = end.stderr_tail.strip().splitlines()
                 raise type(fault)(f"{analyzer}: {fault}" + (f": {told[-1]}" if told else ""))
             self.progress(f"{analyzer}: encoding")
-            entries = self._encode(study_folder.resolve(), job, analyzer, now)
+            entries = self._encode(study, job, analyzer, now)
             return self._deliver(job, out, analyzer, entries, end)
 
-    def _encode(self, study_folder: Path, job: Path, analyzer: str, now: datetime) -> tuple[ManifestEntry, ...]:
+    def _encode(self, study: StudyOnDisk, job: Path, analyzer: str, now: datetime) -> tuple[ManifestEntry, ...]:
         objects = self.settings.node.objects
         offset = now.astimezone(ZoneInfo(objects.timezone)).utcoffset()
-        files = study_files(study_folder)
+        files = study_files(study.folder)
         order = EncodingOrder(
-            study_instance_uid=_study_uid(job / "out"),
+            study_instance_uid=study.study_instance_uid,
             revision=1,
             analyzer_name=analyzer,
             analyzer_version=self.versions.get(analyzer, "unknown"),
             analysis_started_at=now,
             utc_offset_minutes=0 if offset is None else int(offset.total_seconds() // 60),
-            study_folder=study_folder,
+            study_folder=study.folder,
             out_folder=job / "out",
             failure=None,
             identity=identity_of(pydicom.dcmread(files[0], stop_before_pixels=True)),
@@ -182,7 +191,3 @@ def _has_preamble(path: Path) -> bool:
 def _refuse_foreign_folder(out: Path) -> None:
     if out.exists() and not (out / "result.json").is_file():
         raise StudyFolderError(f"{out} exists and holds no earlier answer: choose another --out, or empty it")
-
-
-def _study_uid(out_folder: Path) -> str:
-    return str(json.loads((out_folder / "result.json").read_text(encoding="utf-8"))["study_instance_uid"])

@@ -1,0 +1,74 @@
+"""Measured against known truth: each measurement of a synthetic study within its stated tolerance, or not."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KEY_MEASUREMENTS: Mapping[str, tuple[str, ...]] = {
+    "cta": ("liver_volume", "aorta_diameter", "aorta_attenuation", "pump_diameter", "pump_thickness"),
+    "mri": ("liver_volume",),
+    "scintigraphy": ("lung_shunt_fraction_corrected", "extrahepatic_focus_count"),
+}
+"""What the demonstration must get right, by kind of study; everything else that has a truth is shown beside it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One measurement beside its truth."""
+
+    key: str
+    measured: float | None
+    """``None`` when the analyzer did not measure it."""
+    truth: float
+    unit: str
+    tolerance: float
+    """In the same unit."""
+    required: bool
+
+    @property
+    def within(self) -> bool:
+        """True when it was measured, and near enough."""
+        return self.measured is not None and abs(self.measured - self.truth) <= self.tolerance
+
+
+def compare(kind: str, result: Mapping[str, Any], truth: Mapping[str, Any]) -> list[Compared]:
+    """Each quantity that has one truth beside what was measured; those with several (lesions, phases) are left out."""
+    times = Counter(entry["key"] for entry in truth["measurements"])
+    measured = {entry["key"]: float(entry["value"]) for entry in reversed(result["result"].get("measurements", ()))}
+    required = KEY_MEASUREMENTS[kind]
+    return [
+        Compared(
+            key=entry["key"],
+            measured=measured.get(entry["key"]),
+            truth=float(entry["value"]),
+            unit=entry["unit"],
+            tolerance=_tolerance(entry),
+            required=entry["key"] in required,
+        )
+        for entry in truth["measurements"]
+        if times[entry["key"]] == 1 and (entry["key"] in required or entry["key"] in measured)
+    ]
+
+
+def passed(compared: Sequence[Compared], kind: str) -> bool:
+    """True when every key measurement of the kind is there and within its tolerance."""
+    good = {entry.key for entry in compared if entry.within}
+    return set(KEY_MEASUREMENTS[kind]) <= good
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _tolerance(entry: Mapping[str, Any]) -> float:
+    tolerance, unit = float(entry["tolerance"]), entry["tolerance_unit"]
+    if unit == "%":
+        return abs(float(entry["value"])) * tolerance / 100.0
+    return tolerance

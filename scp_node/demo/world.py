@@ -1,0 +1,123 @@
+"""The small world of the demonstration: scratch folders, free ports, a configuration, the processes, and their end."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import tomli_w
+
+from scp_node.errors import NodeError
+
+PROGRAM = Path(__file__).resolve().parents[2] / "run_node.py"
+SHIPPED_ROUTES = PROGRAM.parent / "config" / "routes.toml"
+NODE_TITLE = "HAI_NODE"
+SCANNER_TITLE = "SCANNER"
+STOP_S = 30.0
+
+
+class Pacs(Protocol):
+    """The PACS of the demonstration: a real one, or the stand-in."""
+
+    name: str
+    ae_title: str
+    port: int
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+
+    def stop(self) -> None:
+        """Stop."""
+
+    def fetch(self, study_instance_uid: str) -> list[bytes]:
+        """Every object that it holds of one study, as Part 10 files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Free ports on loopback."""
+
+    node: int
+    pacs: int
+    pacs_http: int
+
+
+def free_ports() -> Ports:
+    """Three ports that nobody has at this moment."""
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(3)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        node, pacs, pacs_http = (int(each.getsockname()[1]) for each in sockets)
+    finally:
+        for each in sockets:
+            each.close()
+    return Ports(node=node, pacs=pacs, pacs_http=pacs_http)
+
+
+def write_configuration(folder: Path, data_folder: Path, ports: Ports, pacs_title: str) -> None:
+    """The shipped routes, short waiting times, and peers on loopback."""
+    node: dict[str, Any] = {
+        "data_folder": str(data_folder),
+        "receiving": {
+            "ae_titles": [NODE_TITLE],
+            "bind_address": "127.0.0.1",
+            "port": ports.node,
+            "spool_quota_gib": 4.0,
+            "keep_free_gib": 0.2,
+        },
+        "completion": {
+            "quiet_ct_s": 15.0,
+            "quiet_mr_s": 15.0,
+            "quiet_nm_s": 15.0,
+            "quiet_other_s": 15.0,
+            "quiet_when_complete_s": 2.0,
+            "association_hold_s": 10.0,
+        },
+        "analysis": {"max_jobs": 2, "time_limit_s": 300.0, "niceness": 0},
+        "delivery": {"first_wait_s": 1.0, "longest_wait_s": 10.0, "commitment_wait_s": 15.0},
+    }
+    loopback = ["127.0.0.1"]
+    peers = {
+        "scanner": {"ae_title": SCANNER_TITLE, "addresses": loopback, "may_send": True},
+        "pacs": {"ae_title": pacs_title, "addresses": loopback, "host": "127.0.0.1", "port": ports.pacs},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "node.toml").write_text(tomli_w.dumps(node), encoding="utf-8")
+    (folder / "peers.toml").write_text(tomli_w.dumps({"peer": peers}), encoding="utf-8")
+    (folder / "routes.toml").write_text(SHIPPED_ROUTES.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+class NodeProcess:
+    """``run_node.py serve`` as a process of its own."""
+
+    def __init__(self, config_folder: Path, log: Path) -> None:
+        self._config_folder = config_folder
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; :meth:`require_running` says whether it lives."""
+        with self._log.open("wb") as log:
+            command = [sys.executable, str(PROGRAM), "serve", "--config", str(self._config_folder)]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def require_running(self) -> None:
+        """Raise ``NodeError`` when it has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            raise NodeError(f"the node ended with exit code {self._process.returncode}; its log is {self._log}")
+
+    def stop(self) -> None:
+        """Ask it to end; by force if it does not."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
