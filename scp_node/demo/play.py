@@ -34,6 +34,7 @@ KINDS = ("scintigraphy", "mri", "cta")
 LONGEST_S = 600.0
 POLL_S = 0.5
 PHANTOM_S = 300.0
+PLAIN_WIDTH = 120
 MARKER = "made-by-demo"
 LEFT_BEHIND = f"{MARKER}\n\nThis folder was left by the demonstration; the next one replaces it.\n"
 
@@ -78,6 +79,8 @@ def play(out: Path, *, seed: int) -> bool:
         When a part does not start, or the answers do not come in time.
     """
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     prepare(out)
     begun_s = time.monotonic()
     with ExitStack() as world:
