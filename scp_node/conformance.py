@@ -75,8 +75,8 @@ again after every change.
 ## 1. Overview
 
 The node receives studies of patients with a hepatic arterial infusion pump, analyses them and stores structured
-reports, segmentations and key images in the archive. It is automated and unverified; it is no archive, and it never accepts
-storage commitment for what it receives.
+reports, segmentations and key images in the archive. It is automated and unverified; it is no archive, and it
+never accepts storage commitment for what it receives.
 
 | service | role | with |
 |---|---|---|
@@ -91,9 +91,9 @@ def _implementation(settings: Settings) -> str:
     return f"""## 2. Implementation model
 
 Scanners and archives open associations to the receivers, which make every object durable before they answer. When a
-study is complete it is routed and analysed; the results are sent over associations that the node opens, segmentations
-and key images before the reports that point at them. The archive's storage commitment report is taken on the
-association of the request or on one that the archive opens.
+study is complete it is routed and analysed; the results are sent over associations that the node opens,
+segmentations and key images before the reports that point at them. The archive's storage commitment report is taken
+on the association of the request or on one that the archive opens.
 
 | item | value |
 |---|---|
@@ -190,7 +190,8 @@ the same objects, and a later revision names its predecessor.
 * Secondary Capture: the montage, with "automated, unverified" burned in.
 
 Content Qualification is RESEARCH. Private coding scheme: 99HAIPUMP, declared in Coding Scheme Identification
-Sequence. Each object names the algorithm in Contributing Equipment Sequence (purpose 109102 DCM) with its Device UID."""
+Sequence. Each object names the algorithm in Contributing Equipment Sequence (purpose 109102 DCM) with its Device
+UID."""
 
 
 def _character_sets() -> str:
