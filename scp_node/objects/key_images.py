@@ -177,11 +177,12 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def _wrapped(sentence: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
     """Lines of a sentence that fit on the summary page."""
-    lines = [""]
+    lines: list[str] = []
+    line = ""
     for word in sentence.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= _SUMMARY_COLUMNS - 2 * _MARGIN:
-            lines[-1] = longer
-        else:
-            lines.append(f"   {word}")
-    return lines
+        longer = f"{line} {word}" if line else word
+        if line and font.getlength(longer) > _SUMMARY_COLUMNS - 2 * _MARGIN:
+            lines.append(line)
+            longer = f"    {word}"
+        line = longer
+    return [*lines, line]

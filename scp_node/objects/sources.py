@@ -7,7 +7,6 @@ an absent or illegal Type 2 attribute becomes empty, an illegal value of any oth
 from __future__ import annotations
 
 import re
-import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,28 +14,12 @@ from pathlib import Path
 
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import ImplicitVRLittleEndian
 
 from analyzers.contract import FrameRef, FrameSummary, InstanceSummary
 from analyzers.headers import instance_summary
 from scp_node.domain.study import Identity
-from scp_node.objects.study_header import study_header
-
-_UNREADABLE = (
-    InvalidDicomError,
-    OSError,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-    NotImplementedError,
-    EOFError,
-    RecursionError,
-    struct.error,
-)
-"""What parsing a hostile file may raise; the file is then no source."""
+from scp_node.objects.study_header import UNREADABLE, study_header
 
 _UTC_OFFSET = re.compile(r"([+-])(\d{2})([0-5]\d)")
 
@@ -157,7 +140,7 @@ def _headers(folder: Path) -> Iterator[Dataset | None]:
             warnings.simplefilter("ignore")
             try:
                 dataset: Dataset | None = dcmread(path, stop_before_pixels=True)
-            except _UNREADABLE:
+            except UNREADABLE:
                 dataset = None
         yield dataset
 
@@ -190,7 +173,7 @@ def _equipment(donor: Dataset) -> Dataset:
     for keyword in ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName", "InstitutionName"):
         try:
             value = str(donor.get(keyword, "")).strip()
-        except _UNREADABLE:
+        except UNREADABLE:
             continue
         if value:
             setattr(scanner, keyword, value)

@@ -8,6 +8,7 @@ from pydicom import config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.valuerep import PersonName, validate_value
 
 from scp_node.domain.study import Identity
@@ -68,7 +69,10 @@ _OF_THE_SAME_PATIENT = ("IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID"
 _OF_THE_SAME_REQUEST = ("IssuerOfAccessionNumberSequence",)
 
 _PATIENT_SEXES = frozenset({"M", "F", "O"})
-_UNREADABLE = (
+UNREADABLE = (
+    BytesLengthException,
+    InvalidDicomError,
+    OSError,
     ValueError,
     TypeError,
     ArithmeticError,
@@ -79,6 +83,8 @@ _UNREADABLE = (
     RecursionError,
     struct.error,
 )
+"""What parsing a hostile file, or converting one of its elements, may raise."""
+
 _NESTING_LIMIT = 8
 
 
@@ -141,7 +147,7 @@ def _inherit(header: Dataset, donor: Dataset, keyword: str) -> None:
             element = _legal_copy(donor[keyword], 0)
             if element is not None:
                 header.add(element)
-    except _UNREADABLE:
+    except UNREADABLE:
         return
 
 
@@ -175,7 +181,7 @@ def _is_legal(vr: str, text: str) -> bool:
         return False
     try:
         validate_value(vr, text, config.RAISE)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return True
 
@@ -183,7 +189,7 @@ def _is_legal(vr: str, text: str) -> bool:
 def _text_of(dataset: Dataset, keyword: str) -> str:
     try:
         value = dataset.get(keyword, "")
-    except _UNREADABLE:
+    except UNREADABLE:
         return ""
     return str(value or "").strip()
 

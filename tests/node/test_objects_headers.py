@@ -258,6 +258,18 @@ def test_file_names_change_nothing(tmp_path: Path) -> None:
     assert made[0] == made[1]
 
 
+def test_a_study_of_malformed_files_is_still_answered(real_data_dir: Path) -> None:
+    corpus = real_data_dir / "malformed"
+    if not corpus.is_dir():
+        pytest.skip(f"no malformed files: {corpus} is not a folder")
+    asked = order(corpus, failure="the analyzer ended with an error")
+
+    setting = setting_of(asked)
+
+    assert setting.study.unreadable_count > 0
+    assert len(make_objects(setting, None, [])) == 2
+
+
 @given(st.text(max_size=80))
 def test_a_generated_sentence_is_plain_ascii_on_one_line(text: str) -> None:
     sentence = plain(text)
