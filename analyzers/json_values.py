@@ -11,7 +11,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 _T = TypeVar("_T")
+_Reader = Callable[[object], object]
 
 
 class ContractBrokenError(ValueError):
@@ -40,22 +41,30 @@ def to_json(value: object, *, omit_defaults: bool = False) -> Any:
     ContractBrokenError
         If a number is not finite or a value has no JSON form.
     """
+    if type(value) is str or value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, tuple | list):
+        return [to_json(item, omit_defaults=omit_defaults) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item, omit_defaults=omit_defaults) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: to_json(getattr(value, field.name), omit_defaults=omit_defaults)
-            for field in dataclasses.fields(value)
-            if not (omit_defaults and getattr(value, field.name) == _default_of(field))
+            name: to_json(getattr(value, name), omit_defaults=omit_defaults)
+            for name, default in _defaults_of(type(value)).items()
+            if not (omit_defaults and getattr(value, name) == default)
         }
+    return _plain_to_json(value)
+
+
+def _plain_to_json(value: object) -> str | int | float:
+    if isinstance(value, StrEnum):
+        return str(value)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         raise ContractBrokenError(f"{value} is not a number that a result may hold")
-    if value is None or isinstance(value, str | int | float):
-        return str(value) if isinstance(value, StrEnum) else value
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item, omit_defaults=omit_defaults) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [to_json(item, omit_defaults=omit_defaults) for item in value]
+    if isinstance(value, str | int | float):
+        return value
     raise ContractBrokenError(f"a value of type {type(value).__name__} has no form in JSON")
 
 
@@ -76,85 +85,163 @@ def from_json(kind: type[_T], value: object, where: str) -> _T:
     ContractBrokenError
         If the value is not of that kind; the message begins with the path.
     """
-    return cast(_T, _read(kind, value, where))
+    try:
+        return cast(_T, _reader_of(cast(Any, kind))(value))
+    except _MismatchError as mismatch:
+        path = "".join(reversed(mismatch.steps))
+        raise ContractBrokenError(f"{where}{path}: {mismatch}") from None
 
 
-def _read(kind: Any, value: object, where: str) -> object:
-    if kind is Any:
-        return value
+class _MismatchError(Exception):
+    """A value is of the wrong kind; ``steps`` lead to it, the innermost first.
+
+    The path is put together only when something is wrong: a summary has millions of values.
+    """
+
+    def __init__(self, message: str, *steps: str) -> None:
+        super().__init__(message)
+        self.steps = list(steps)
+
+
+@cache
+def _reader_of(kind: Any) -> _Reader:
+    """Make the reader of an annotation, once."""
     if dataclasses.is_dataclass(kind):
-        return _read_dataclass(kind, value, where)
+        return _dataclass_reader(kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        return _read_optional(arguments, value, where)
+        return _optional_reader(arguments)
     if origin is tuple:
-        return _read_tuple(arguments, value, where)
+        return _tuple_reader(arguments)
     if origin is not None and issubclass(origin, Mapping):
-        entries = _expect(dict, value, where, "an object")
-        return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in entries.items()}
-    return _read_plain(kind, value, where)
+        return _mapping_reader(_reader_of(arguments[1]))
+    if kind in _PLAIN_READERS:
+        return _PLAIN_READERS[kind]
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return _enumeration_reader(kind)
+    return _refuse
 
 
-def _read_plain(kind: Any, value: object, where: str) -> object:
-    if kind is float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ContractBrokenError(f"{where}: expected a number, found {value!r}")
-        return float(value)
-    if kind is int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ContractBrokenError(f"{where}: expected a whole number, found {value!r}")
-        return value
-    if kind is bool:
-        return _expect(bool, value, where, "true or false")
-    text = _expect(str, value, where, "a text")
-    if kind is str:
-        return text
-    if issubclass(kind, StrEnum):
+def _refuse(value: object) -> object:
+    # Arrays travel in files of their own; the field that holds one is left out before reading.
+    raise _MismatchError(f"this field has no form in JSON, found {_shortened(value)}")
+
+
+def _read_text(value: object) -> str:
+    return _expect(str, value, "a text")
+
+
+def _read_truth(value: object) -> bool:
+    return _expect(bool, value, "true or false")
+
+
+def _read_float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _MismatchError(f"expected a number, found {value!r}")
+    return float(value)
+
+
+def _read_int(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _MismatchError(f"expected a whole number, found {value!r}")
+    return value
+
+
+def _read_anything(value: object) -> object:
+    return value
+
+
+_PLAIN_READERS: Mapping[object, _Reader] = {
+    Any: _read_anything,
+    float: _read_float,
+    int: _read_int,
+    bool: _read_truth,
+    str: _read_text,
+}
+
+
+def _enumeration_reader(kind: type[StrEnum]) -> _Reader:
+    def read(value: object) -> object:
+        text = _expect(str, value, "a text")
         try:
             return kind(text)
         except ValueError:
             words = ", ".join(member.value for member in kind)
-            raise ContractBrokenError(f"{where}: expected one of {words}, found {text!r}") from None
-    raise TypeError(f"{where}: no JSON form for {kind}")
+            raise _MismatchError(f"expected one of {words}, found {text!r}") from None
+
+    return read
 
 
-def _read_optional(arguments: tuple[Any, ...], value: object, where: str) -> object:
-    if value is None and type(None) in arguments:
-        return None
+def _optional_reader(arguments: tuple[Any, ...]) -> _Reader:
     present = [argument for argument in arguments if argument is not type(None)]
-    if len(present) != 1:
-        raise TypeError(f"{where}: only 'something or None' can be read, not {arguments}")
-    return _read(present[0], value, where)
+    if len(present) != 1 or len(arguments) != 2:
+        raise TypeError(f"only 'something or None' can be read, not {arguments}")
+    read = _reader_of(present[0])
+    return lambda value: None if value is None else read(value)
 
 
-def _read_tuple(arguments: tuple[Any, ...], value: object, where: str) -> object:
-    items = _expect(list, value, where, "a list")
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return tuple(_read(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(items))
-    if len(items) != len(arguments):
-        raise ContractBrokenError(f"{where}: expected {len(arguments)} values, found {len(items)}")
-    pairs = zip(arguments, items, strict=True)
-    return tuple(_read(kind, item, f"{where}[{index}]") for index, (kind, item) in enumerate(pairs))
+def _tuple_reader(arguments: tuple[Any, ...]) -> _Reader:
+    endless = len(arguments) == 2 and arguments[1] is Ellipsis
+    readers = [_reader_of(argument) for argument in arguments if argument is not Ellipsis]
+
+    def read(value: object) -> object:
+        items = _expect(list, value, "a list")
+        if not endless and len(items) != len(readers):
+            raise _MismatchError(f"expected {len(readers)} values, found {len(items)}")
+        done: list[object] = []
+        try:
+            for index, item in enumerate(items):
+                done.append(readers[0 if endless else index](item))
+        except _MismatchError as mismatch:
+            mismatch.steps.append(f"[{len(done)}]")
+            raise
+        return tuple(done)
+
+    return read
 
 
-def _read_dataclass(kind: Any, value: object, where: str) -> object:
-    entries = _expect(dict, value, where, "an object")
-    hints = _hints_of(kind)
-    unknown = sorted(set(entries) - set(hints))
-    if unknown:
-        raise ContractBrokenError(f"{where}.{unknown[0]}: no such key (known: {', '.join(hints)})")
-    arguments = {}
-    for field in dataclasses.fields(kind):
-        if field.name in entries:
-            arguments[field.name] = _read(hints[field.name], entries[field.name], f"{where}.{field.name}")
-        elif _default_of(field) is dataclasses.MISSING:
-            raise ContractBrokenError(f"{where}.{field.name}: missing")
-    return kind(**arguments)
+def _mapping_reader(read_item: _Reader) -> _Reader:
+    def read(value: object) -> object:
+        done: dict[str, object] = {}
+        key = ""
+        try:
+            for key, item in _expect(dict, value, "an object").items():
+                done[key] = read_item(item)
+        except _MismatchError as mismatch:
+            if key:
+                mismatch.steps.append(f".{key}")
+            raise
+        return done
+
+    return read
 
 
-def _expect(kind: type[_T], value: object, where: str, words: str) -> _T:
+def _dataclass_reader(kind: Any) -> _Reader:
+    readers = {name: _reader_of(hint) for name, hint in typing.get_type_hints(kind).items()}
+    required = [name for name, default in _defaults_of(kind).items() if default is dataclasses.MISSING]
+
+    def read(value: object) -> object:
+        entries = _expect(dict, value, "an object")
+        done: dict[str, object] = {}
+        for name, item in entries.items():
+            if name not in readers:
+                raise _MismatchError(f"no such key (known: {', '.join(readers)})", f".{name}")
+            try:
+                done[name] = readers[name](item)
+            except _MismatchError as mismatch:
+                mismatch.steps.append(f".{name}")
+                raise
+        for name in required:
+            if name not in done:
+                raise _MismatchError("missing", f".{name}")
+        return kind(**done)
+
+    return read
+
+
+def _expect(kind: type[_T], value: object, words: str) -> _T:
     if not isinstance(value, kind):
-        raise ContractBrokenError(f"{where}: expected {words}, found {_shortened(value)}")
+        raise _MismatchError(f"expected {words}, found {_shortened(value)}")
     return value
 
 
@@ -164,11 +251,9 @@ def _shortened(value: object) -> str:
 
 
 @cache
-def _hints_of(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _default_of(field: dataclasses.Field[Any]) -> object:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
+def _defaults_of(kind: type) -> Mapping[str, object]:
+    """Fields of a dataclass in their order, with their defaults (``dataclasses.MISSING`` where there is none)."""
+    return {
+        one.name: one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
+        for one in dataclasses.fields(kind)
+    }

@@ -514,6 +514,6 @@ def test_roles_choose_series_in_the_order_of_their_numbers(tmp_path: Path) -> No
 
     chosen = study.with_roles({sample.uid("series", name): "portal" for name in "ab"}).with_role("portal")
 
-    assert [one.series.series_instance_uid for one in chosen] == [sample.uid("series", name) for name in "ba"]
+    assert [one.series.series_instance_uid for one in chosen] == [sample.uid("series", name) for name in ("b", "a")]
     with pytest.raises(KeyError):
         study.load("1.2.3")
