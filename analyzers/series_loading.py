@@ -16,7 +16,8 @@ from analyzers.stacks import (
     VARYING_ATTRIBUTES,
     Stack,
     has_few_repeats,
-    part_by_possibility,
+    part_by_attribute,
+    part_by_time,
     part_planes,
     repeats,
     sort_along_normal,
@@ -194,9 +195,17 @@ def _volumes(planes: Sequence[Plane]) -> tuple[tuple[Volume, ...], list[str]]:
 
 
 def _without_repeats(stack: Stack) -> list[Stack]:
+    """Part a stack until each place occurs once, as far as headers and pixels tell."""
     if has_few_repeats(stack.planes):
         stack = _without_duplicates(stack)
-    return [_without_duplicates(part) for part in part_by_possibility(stack)]
+    parts: list[Stack] = []
+    for part in part_by_attribute(stack):
+        if repeats(part.planes):
+            cleaned = part_by_attribute(_without_duplicates(part))
+            parts.extend(phase for one in cleaned for phase in part_by_time(one))
+        else:
+            parts.append(part)
+    return parts
 
 
 def _without_duplicates(stack: Stack) -> Stack:

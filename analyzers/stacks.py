@@ -107,19 +107,26 @@ def has_few_repeats(planes: Sequence[Plane]) -> bool:
     return bool(repeated) and len(repeated) <= max(3, FEW_REPEATS_FRACTION * places) and places > len(repeated)
 
 
-def part_by_possibility(stack: Stack) -> list[Stack]:
-    """Part a stack whose positions repeat by what may tell the planes at one place apart.
+def part_by_attribute(stack: Stack) -> list[Stack]:
+    """Part a stack whose positions repeat by an attribute that may tell the planes at one place apart.
 
-    Returns the stack itself, alone, if nothing does.
+    Returns the stack itself, alone, if none does.
     """
     most = max((len(group) for group in repeats(stack.planes)), default=1)
-    if most == 1:
-        return [stack]
-    for keyword in _POSSIBLE:
+    for keyword in _POSSIBLE if most > 1 else ():
         parts = _grouped(stack.planes, _asking(keyword))
         if len(parts) <= 2 * most and not any(repeats(part) for part in parts):
             return _labelled(stack, keyword, parts)
-    parts = _parted_by_time(stack.planes)
+    return [stack]
+
+
+def part_by_time(stack: Stack) -> list[Stack]:
+    """Part a stack whose positions repeat by when its planes were acquired.
+
+    Duplicates must be gone: one of them would look like the beginning of a phase. Returns the stack itself, alone, if
+    times are missing or equal.
+    """
+    parts = _parted_by_time(stack.planes) if repeats(stack.planes) else []
     if parts and not any(repeats(part) for part in parts):
         return _labelled(stack, "AcquisitionTime", parts)
     return [stack]

@@ -172,6 +172,22 @@ def test_phases_of_unequal_coverage_are_parted_by_time(tmp_path: Path) -> None:
     assert [(len(volume.planes), float(volume.voxels_zyx.max())) for volume in volumes] == [(6, 30.0), (4, 130.0)]
 
 
+@pytest.mark.parametrize("second_phase", [Z_MM, Z_MM[2:]], ids=["equal coverage", "unequal coverage"])
+def test_a_duplicate_is_not_taken_for_the_beginning_of_a_phase(tmp_path: Path, second_phase: Sequence[float]) -> None:
+    slices = []
+    for second, z in enumerate((*Z_MM, *second_phase)):
+        dataset = sample.ct_slice(z, name=second, hu=30 if second < len(Z_MM) else 130)
+        dataset.AcquisitionTime = f"1000{second:02d}"
+        slices.append(dataset)
+    again = sample.ct_slice(Z_MM[1], name="again", hu=30)
+    again.AcquisitionTime = "100001"
+
+    volumes = loaded(tmp_path, [*slices, again]).volumes
+
+    assert [len(volume.planes) for volume in volumes] == [len(Z_MM), len(second_phase)]
+    assert [set(volume.voxels_zyx.ravel().tolist()) for volume in volumes] == [{30.0}, {130.0}]
+
+
 def test_a_localizer_inside_the_series_is_left_out(tmp_path: Path) -> None:
     scout = sample.ct_slice(0.0, name="scout")
     scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
