@@ -53,8 +53,9 @@ class Setting:
 
     @property
     def modality(self) -> str:
-        """Modality of the study's first image; empty without images."""
-        return next((image.summary.modality for image in self.study.images.values()), "")
+        """Nuclear medicine if the study has any (its CT then serves it), else the modality of the first image."""
+        modalities = [image.summary.modality for image in self.study.images.values()]
+        return "NM" if "NM" in modalities else next(iter(modalities), "")
 
     def series_number(self, kind: ObjectKind, number: int = 1) -> int:
         """High number, fixed per kind, so that the results stand behind the acquired series."""
