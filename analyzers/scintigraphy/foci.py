@@ -27,6 +27,10 @@ _FOCUS_BLUR_MARGIN_MM = 6.0
 _SKIRT_FRACTION = 0.2
 _SKIRT_REACH_MM = 30.0
 _SADDLE_STEPS = 14
+_TIGHT_FRACTION = 0.45
+_APPENDAGE_RADIUS_MM = 24.0
+_APPENDAGE_MARGIN_MM = 15.0
+_INSIDE_FRACTION = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +104,17 @@ def find_foci(pair: PlanarPair, regions: PlanarRegions, thresholds: Thresholds) 
         for view, halo in zip(pair.counts_yx, regions.halos, strict=True)
     )
     lungs = dilated(regions.lungs_yx | regions.lung_gap_yx, _LUNG_MARGIN_MM, pair.pixel_mm)
+    # The liver's outline is wide on purpose; at nearly half its level a narrow appendage is still narrow.
+    tight = np.logical_or.reduce([surface.excess_yx > _TIGHT_FRACTION * surface.level for surface in surfaces])
+    appendage = caudal_appendage(tight, pair.pixel_mm)
     found: list[PlanarFocus] = []
     for number, (own, other) in enumerate((surfaces, surfaces[::-1])):
         for place in _peaks(own, pair, thresholds):
-            if lungs[place] or not _is_apart(own, other, place, number == 1, thresholds):
+            if lungs[place]:
+                continue
+            limit = thresholds.appendage_valley_fraction if appendage[place] else thresholds.valley_fraction
+            compact = _is_compact(own, place, pair.pixel_mm, thresholds)
+            if not compact and not _is_apart(own, other, place, limit, from_behind=number == 1, thresholds=thresholds):
                 continue
             focus = _measure(pair, regions, own, number, place, thresholds)
             if focus is not None:
@@ -143,7 +154,8 @@ def _surface(
     # Smoothing with a Gaussian of width s keeps 1 / (4 pi s^2) of white noise's variance.
     counting = ndimage.gaussian_filter(counts_yx, width / np.sqrt(2.0)) / (4.0 * np.pi * width**2)
     modelled = (thresholds.background_error_fraction * halo_yx) ** 2
-    level = float(np.median(excess[regions.liver_yx]))
+    # The outline is wide, so its median lies on the liver's slopes; the third quarter is the plateau.
+    level = float(np.percentile(excess[regions.liver_yx], 75))
     labels, count = ndimage.label(regions.liver_yx & (excess >= level))
     sizes = ndimage.sum_labels(np.ones(labels.shape), labels, np.arange(1, count + 1))
     return _Surface(
@@ -155,12 +167,11 @@ def _surface(
 
 
 def _peaks(surface: _Surface, pair: PlanarPair, thresholds: Thresholds) -> list[tuple[int, int]]:
-    """Local maxima outside the core that are significant and bright enough, brightest first."""
+    """Local maxima that are significant and bright enough, brightest first."""
     size = 2 * max(1, round(_PEAK_DISTANCE_MM / pair.pixel_mm / 2.0)) + 1
     kept = (
         (ndimage.maximum_filter(surface.excess_yx, size) == surface.excess_yx)
         & pair.field_yx
-        & ~surface.core_yx
         & (surface.sigma_yx >= thresholds.focus_sigma)
         & (surface.excess_yx >= thresholds.focus_peak_fraction * surface.level)
     )
@@ -168,8 +179,45 @@ def _peaks(surface: _Surface, pair: PlanarPair, thresholds: Thresholds) -> list[
     return sorted(places, key=lambda place: -float(surface.excess_yx[place]))
 
 
+def caudal_appendage(mask_yx: NDArray[np.bool_], pixel_mm: float) -> NDArray[np.bool_]:
+    """What hangs from the lower edge of a mask and is too narrow to be a lobe, or lies below it altogether.
+
+    An opening with a disc takes away what is narrower; of that, only what lies below the remaining edge counts: a left
+    lobe is narrow too, but points to the side.
+    """
+    radius = max(1, round(_APPENDAGE_RADIUS_MM / pixel_mm))
+    rows, columns = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    disc = rows**2 + columns**2 <= radius**2
+    body = ndimage.binary_opening(np.pad(mask_yx, radius, mode="edge"), disc)[radius:-radius, radius:-radius]
+    labels, count = ndimage.label(body)
+    if not count:
+        return np.zeros(mask_yx.shape, np.bool_)
+    sizes = ndimage.sum_labels(body, labels, np.arange(1, count + 1))
+    body = labels == 1 + int(np.argmax(sizes))
+    lowest = np.where(body.any(axis=0), body.shape[0] - 1 - np.argmax(body[::-1], axis=0), body.shape[0])
+    margin = round(_APPENDAGE_MARGIN_MM / pixel_mm)
+    around = ndimage.maximum_filter1d(np.where(lowest < body.shape[0], lowest, -1), 2 * margin + 1)
+    edge = np.where(around >= 0, around, body.shape[0])
+    return np.asarray(np.arange(body.shape[0])[:, None] > edge[None, :] + margin // 2, np.bool_)
+
+
+def _is_compact(surface: _Surface, place: tuple[int, int], pixel_mm: float, thresholds: Thresholds) -> bool:
+    """Whether a peak is hot, and as small as a point is through a camera: a catheter's tip, or a small hot tumour."""
+    height = float(surface.excess_yx[place])
+    if height < thresholds.tip_peak_fraction * surface.level:
+        return False
+    half = _part_above(surface.excess_yx, _FOCUS_EDGE_FRACTION * height, place)
+    return _long_axis_mm(half, pixel_mm) <= thresholds.tip_extent_mm
+
+
 def _is_apart(
-    own: _Surface, other: _Surface, place: tuple[int, int], from_behind: bool, thresholds: Thresholds
+    own: _Surface,
+    other: _Surface,
+    place: tuple[int, int],
+    limit: float,
+    *,
+    from_behind: bool,
+    thresholds: Thresholds,
 ) -> bool:
     """Whether a peak of one view is separate from the liver, and the other view does not contradict."""
     valley = own.valley(place)
@@ -177,11 +225,11 @@ def _is_apart(
     other_height = float(other.excess_yx[place]) / other.level
     if from_behind and own_height > thresholds.behind_ratio * other_height:
         # A left lobe lies in front, so what is bright from behind and faint from in front, left of the liver, is none.
-        return valley < thresholds.behind_valley_fraction
-    if valley >= thresholds.valley_fraction:
+        return valley < max(thresholds.behind_valley_fraction, limit)
+    if valley >= limit:
         return False
-    inside_the_other = other_height > 0.8 * own_height and other.valley(place) > thresholds.behind_valley_fraction / 1.2
-    return not inside_the_other
+    inside_the_other = other_height > 0.8 * own_height and other.valley(place) > _INSIDE_FRACTION
+    return limit > thresholds.valley_fraction or not inside_the_other
 
 
 def _pass_height(surface_yx: NDArray[np.float64], peak: tuple[int, int], core_yx: NDArray[np.bool_]) -> float:

@@ -21,6 +21,7 @@ from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.views import PlanarPair
 
 _Z_95 = 1.96
+_BLUR_MARGIN_MM = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +137,8 @@ def _sums(
     """Sum one view over the regions; the gap at the lung base is filled with the level of the lung next to it."""
     liver = regions.liver_counts_yx
     near = lungs_yx & dilated(regions.liver_yx, 40.0, pixel_mm)
+    # What blur carries over the outline belongs to the lungs as it does to the liver, except where the liver is near.
+    lungs_yx = lungs_yx | (dilated(lungs_yx, _BLUR_MARGIN_MM, pixel_mm) & ~dilated(regions.hot_yx, 22.0, pixel_mm))
     gap_pixels = float(regions.lung_gap_yx.sum())
     filled = float((counts_yx - halo_yx)[near].mean()) * gap_pixels if near.any() else 0.0
     return _Sums(

@@ -1,8 +1,9 @@
 """SPECT: the region of liver uptake and foci outside it, from activity alone.
 
-Without a CT nothing tells liver from its neighbours but uptake. The outline is laid at a share of the *median inside the
-outline*: levels are tried from high to low until that holds. A fixed share of the maximum would fail for a liver with
-tumours seven times as hot as the rest; the median of what is enclosed follows the normal liver as soon as that is in.
+Without a CT nothing tells liver from its neighbours but uptake. The outline is laid at a share of the *median inside
+the outline*: levels are tried from high to low until that holds. A fixed share of the maximum would fail for a liver
+with tumours seven times as hot as the rest; the median of what is enclosed follows the normal liver as soon as that
+is in.
 """
 
 from __future__ import annotations

@@ -85,14 +85,22 @@ class Thresholds:
     valley_fraction: float = 0.35
     """A peak is apart from the liver if the way there sinks below this share of the lower of both (derived: two edges
     of one FWHM leave a third between them)."""
+    appendage_valley_fraction: float = 0.80
+    """The same for what hangs narrowly from the lower edge of the liver, where duodenum and pancreas lie."""
+    tip_peak_fraction: float = 1.4
+    """A compact peak this much above the liver's level is the tip of a catheter, or a small hot tumour (derived: a
+    tumour of 20 mm and five times the uptake of liver reaches it at most)."""
+    tip_extent_mm: float = 33.0
+    """Extent at half the peak's height below which a peak is compact (derived: three FWHM of the camera's blur)."""
     behind_valley_fraction: float = 0.60
     """The same for what is bright from behind and faint from in front, as spleen is and a left lobe is not."""
     behind_ratio: float = 2.0
     """How much brighter from behind than from in front, each relative to the liver (derived: attenuation of 5 cm)."""
 
     # --- lobes ---
-    absent_left_fraction: float = 0.10
-    """Level of the left side relative to the right below which the left lobe has no uptake (derived)."""
+    absent_left_fraction: float = 0.06
+    """Level of the left side relative to the right below which the left lobe has no uptake (derived:
+    0.10 to 0.15 per volume, and a left lobe is half as thick)."""
     absent_right_fraction: float = 0.30
     """Level of the right side relative to the left below which the right lobe has no uptake (derived: 0.10 per volume,
     and a right lobe is about three times as thick as a left one)."""

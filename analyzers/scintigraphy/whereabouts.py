@@ -16,7 +16,9 @@ from analyzers.scintigraphy.landmarks import Landmarks
 
 _IN_FRONT = 1.3
 _BEHIND = 0.8
-_COMPACT_MM = 32.0
+_COMPACT_MM = 34.0
+_ORGAN_WIDE_MM = 90.0
+_FAINT_FRACTION = 0.3
 
 
 class Origin(StrEnum):
@@ -112,6 +114,13 @@ def _left_flank(focus: PlanarFocus, place: str) -> Whereabouts:
         return Whereabouts(
             origin=Origin.EXTRAHEPATIC, site=vocabulary.SPLEEN, words="spleen (or left kidney)", reason=place
         )
+    if focus.long_axis_mm > _ORGAN_WIDE_MM or focus.peak_fraction < _FAINT_FRACTION:
+        return Whereabouts(
+            origin=Origin.EXTRAHEPATIC,
+            site=vocabulary.STOMACH,
+            words="stomach wall, perfused or with free pertechnetate",
+            reason=f"{place}; wide or faint, as free pertechnetate in the stomach wall also is",
+        )
     return Whereabouts(
         origin=Origin.EXTRAHEPATIC, site=vocabulary.STOMACH, words="stomach (or bowel in the left flank)", reason=place
     )
@@ -129,15 +138,15 @@ def _right_flank(focus: PlanarFocus, place: str) -> Whereabouts:
 
 
 def _central(focus: PlanarFocus, left_mm: float, place: str) -> Whereabouts:
-    if left_mm > 12.0 and focus.front_back_ratio > _IN_FRONT:
-        return Whereabouts(origin=Origin.EXTRAHEPATIC, site=vocabulary.STOMACH, words="stomach", reason=place)
     if focus.long_axis_mm < _COMPACT_MM and focus.peak_fraction > 0.8:
         return Whereabouts(
             origin=Origin.DEVICE,
             site=vocabulary.CATHETER,
             words="catheter tip",
-            reason=f"{place}; compact and hot, near the porta of the liver",
+            reason=f"{place}; compact and hot, near the porta of the liver (a small hot tumor looks alike)",
         )
+    if left_mm > 12.0 and focus.front_back_ratio > _IN_FRONT:
+        return Whereabouts(origin=Origin.EXTRAHEPATIC, site=vocabulary.STOMACH, words="stomach", reason=place)
     return Whereabouts(
         origin=Origin.EXTRAHEPATIC, site=vocabulary.DUODENUM, words="duodenum or head of the pancreas", reason=place
     )
