@@ -123,7 +123,7 @@ def _exposure(request: PhantomRequest, anatomy: Anatomy, phase: _Phase) -> Expos
 
 def _table(grid: Grid, painting: Painting) -> NDArray[np.float32]:
     """The couch under the body: a thin curved shell filled with foam."""
-    below = np.flatnonzero((painting.masks["body"] > 127).any(axis=(0, 2)))
+    below = np.flatnonzero((painting.mask("body") > 127).any(axis=(0, 2)))
     y, x = grid.y_mm[:, None], grid.x_mm[None, :]
     top = grid.y_mm[below[-1]] + 5 - (x / 200) ** 2 * 22
     depth = y - top

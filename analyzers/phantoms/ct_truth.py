@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from analyzers.phantoms.anatomy import Anatomy
 from analyzers.phantoms.ct_images import image_plane
 from analyzers.phantoms.ct_scanner import Exposure, slice_images
-from analyzers.phantoms.layers import Grid, Painting
+from analyzers.phantoms.layers import Painting
 from analyzers.phantoms.lesions import measure_lesion
 from analyzers.phantoms.request import PhantomRequest
 from analyzers.phantoms.shapes import path_length_mm
@@ -107,20 +107,20 @@ def ct_masks(request: PhantomRequest, painting: Painting, exposure: Exposure) ->
     affine[:3, 2] = (0, 0, centres[1] - centres[0])
     affine[:3, 3] = position
     masks = {}
-    for name in sorted(painting.masks):
-        inside = _sliced(painting.masks[name], painting.grid, exposure)
+    for name in sorted(painting.regions):
+        inside = _sliced(painting, name, exposure)
         masks[name] = TruthMask(mask_zyx=inside[:, :, ::-1] if flipped else inside, affine_lps_mm=affine)
     return masks
 
 
-def _sliced(share_zyx: NDArray[np.uint8], grid: Grid, exposure: Exposure) -> NDArray[np.bool_]:
+def _sliced(painting: Painting, name: str, exposure: Exposure) -> NDArray[np.bool_]:
     """Voxels of the slices that a region fills by half; only its columns are computed."""
-    inside = np.zeros((len(exposure.centres_z_mm), *share_zyx.shape[1:]), dtype=np.bool_)
-    columns = np.flatnonzero(share_zyx.any(axis=(0, 1)))
-    if len(columns):
-        x = slice(int(columns[0]), int(columns[-1]) + 1)
-        part = share_zyx[:, :, x].astype(np.float32)
-        inside[:, :, x] = slice_images(part, grid, exposure, bell=False) > 127
+    grid, region = painting.grid, painting.regions[name]
+    z, y, x = region.block
+    columns = np.zeros((len(grid.z_mm), len(grid.y_mm), x.stop - x.start), dtype=np.float32)
+    columns[z, y] = region.share_zyx
+    inside = np.zeros((len(exposure.centres_z_mm), *grid.shape[1:]), dtype=np.bool_)
+    inside[:, :, x] = slice_images(columns, grid, exposure, bell=False) > 127
     return inside
 
 

@@ -217,6 +217,7 @@ def device_layers(device: Device) -> Iterator[Layer]:
     post = np.array([[*(np.asarray(device.centre) + device.normal * t), 8.0] for t in (-0.1 * half, half - 2)])
     kept = frozenset({"body", "pump"})
     yield TubeLayer(tissue="titanium", within=kept, path=post)
+    yield TubeLayer(tissue="silicone", within=kept, path=post - np.array([0, 0, 0, _SHELL_MM]))
     septum = np.array(
         [[*(np.asarray(device.centre) + device.normal * t), 5.5] for t in (half - 2, half + model.dome_mm - 1)]
     )

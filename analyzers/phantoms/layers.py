@@ -6,7 +6,7 @@ Later layers cover earlier ones. Thin layers (vessels, catheter) are sampled twi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -165,6 +165,17 @@ class SolidLayer(Layer):
 
 
 @dataclass(slots=True, kw_only=True)
+class Region:
+    """Share of each voxel that belongs to a named part of the body, kept in the box that can hold it.
+
+    ``share_zyx`` is uint8 (255 = all) for a finished painting, float32 while a slab is painted.
+    """
+
+    block: Block
+    share_zyx: NDArray[np.uint8] | NDArray[np.float32]
+
+
+@dataclass(slots=True, kw_only=True)
 class Painting:
     """What the painter has made on one grid.
 
@@ -172,24 +183,32 @@ class Painting:
     ----------
     values_czyx : (channel, z, y, x) float32
         One channel per contrast phase or pulse sequence.
-    masks : mapping of name to (z, y, x) uint8
-        Share of each voxel, 255 = all.
+    regions : mapping of name to Region
+        What each named part of the body fills.
     volumes_ml : mapping of name to float
         Sum of shares before rounding.
     """
 
     grid: Grid
     values_czyx: NDArray[np.float32]
-    masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
-    volumes_ml: dict[str, float] = field(default_factory=dict)
+    regions: dict[str, Region]
+    volumes_ml: dict[str, float]
+
+    def mask(self, name: str) -> NDArray[np.uint8]:
+        """Share of each voxel of the whole grid, (z, y, x), 255 = all."""
+        whole = np.zeros(self.grid.shape, dtype=np.uint8)
+        region = self.regions[name]
+        whole[region.block] = region.share_zyx
+        return whole
 
     def whole_volumes_ml(self) -> dict[str, float]:
         """Volumes of the regions that do not leave the grid, sorted by name."""
-        return {
-            name: volume
-            for name, volume in sorted(self.volumes_ml.items())
-            if not (self.masks[name][0].any() or self.masks[name][-1].any())
-        }
+        return {name: volume for name, volume in sorted(self.volumes_ml.items()) if not self._leaves(name)}
+
+    def _leaves(self, name: str) -> bool:
+        block, share = self.regions[name].block, self.regions[name].share_zyx
+        at_end = block[0].stop == len(self.grid.z_mm) and bool(share[-1].any())
+        return at_end or (block[0].start == 0 and bool(share[0].any()))
 
 
 def paint(
@@ -210,24 +229,52 @@ def paint(
         Slices painted at a time.
     """
     base = np.asarray(tissues[background], dtype=np.float32)
-    painting = Painting(grid=grid, values_czyx=np.empty((len(base), *grid.shape), dtype=np.float32))
-    painting.values_czyx[:] = base[:, None, None, None]
-    for name in {layer.mask for layer in layers if layer.mask}:
-        painting.masks[name] = np.zeros(grid.shape, dtype=np.uint8)
-        painting.volumes_ml[name] = 0.0
+    regions = _empty_regions(layers, grid)
+    values = np.empty((len(base), *grid.shape), dtype=np.float32)
+    values[:] = base[:, None, None, None]
+    painting = Painting(grid=grid, values_czyx=values, regions=regions, volumes_ml=dict.fromkeys(regions, 0.0))
     for first in range(0, len(grid.z_mm), slab):
         _paint_slab(painting, layers, tissues, slice(first, min(first + slab, len(grid.z_mm))))
     return painting
 
 
+def _empty_regions(layers: Sequence[Layer], grid: Grid) -> dict[str, Region]:
+    """One region per name, in the box round all layers of that name."""
+    blocks: dict[str, Block] = {}
+    for layer in layers:
+        block = grid.block(*layer.bounds())
+        if layer.mask and block is not None:
+            blocks[layer.mask] = _hull(blocks.get(layer.mask, block), block)
+    return {
+        name: Region(block=block, share_zyx=np.zeros(tuple(s.stop - s.start for s in block), dtype=np.uint8))
+        for name, block in sorted(blocks.items())
+    }
+
+
+def _hull(a: Block, b: Block) -> Block:
+    z, y, x = (slice(min(i.start, j.start), max(i.stop, j.stop)) for i, j in zip(a, b, strict=True))
+    return z, y, x
+
+
+def _overlap(a: Block, b: Block) -> tuple[Block, Block] | None:
+    """Where two blocks meet, counted from the corner of each; None if they do not."""
+    own, other = [], []
+    for i, j in zip(a, b, strict=True):
+        low, high = max(i.start, j.start), min(i.stop, j.stop)
+        if low >= high:
+            return None
+        own.append(slice(low - i.start, high - i.start))
+        other.append(slice(low - j.start, high - j.start))
+    return (own[0], own[1], own[2]), (other[0], other[1], other[2])
+
+
 def _paint_slab(
     painting: Painting, layers: Sequence[Layer], tissues: Mapping[str, Sequence[float]], part: slice
 ) -> None:
-    """Paint some slices; masks are kept as real numbers until the slab is done."""
-    whole = painting.grid
-    grid = whole.part((part, slice(None), slice(None)))
+    """Paint some slices; regions are kept as real numbers until the slab is done."""
+    grid = painting.grid.part((part, slice(None), slice(None)))
     values = painting.values_czyx[:, part]
-    regions: dict[str, Field] = {}
+    regions: dict[str, Region] = {}
     for layer in layers:
         block = grid.block(*layer.bounds())
         if block is None:
@@ -236,15 +283,32 @@ def _paint_slab(
         for channel, value in enumerate(tissues[layer.tissue]):
             target = values[channel][block]
             target += share * (np.float32(value) - target)
-        for name, region in regions.items():
-            if name != layer.mask and name not in layer.within:
-                region[block] *= 1 - share
-        if layer.mask:
-            region = regions.setdefault(layer.mask, np.zeros(grid.shape, dtype=np.float32))
-            region[block] += share * (1 - region[block])
+        _cover(painting, regions, layer, block, share, part)
     for name, region in regions.items():
-        painting.masks[name][part] = np.rint(region * 255).astype(np.uint8)
-        painting.volumes_ml[name] += float(region.sum(dtype=np.float64)) * whole.voxel_ml
+        first = part.start + region.block[0].start - painting.regions[name].block[0].start
+        last = first + len(region.share_zyx)
+        painting.regions[name].share_zyx[first:last] = np.rint(region.share_zyx * 255).astype(np.uint8)
+        painting.volumes_ml[name] += float(region.share_zyx.sum(dtype=np.float64)) * painting.grid.voxel_ml
+
+
+def _cover(
+    painting: Painting, regions: dict[str, Region], layer: Layer, block: Block, share: Field, part: slice
+) -> None:
+    """Take what a layer covers from the regions that do not hold it, and give it to its own."""
+    for name, region in regions.items():
+        if name != layer.mask and name not in layer.within and (meeting := _overlap(block, region.block)):
+            region.share_zyx[meeting[1]] *= 1 - share[meeting[0]]
+    if not layer.mask:
+        return
+    if layer.mask not in regions:
+        z, y, x = painting.regions[layer.mask].block
+        z = slice(max(z.start - part.start, 0), min(z.stop, part.stop) - part.start)
+        empty = np.zeros(tuple(s.stop - s.start for s in (z, y, x)), dtype=np.float32)
+        regions[layer.mask] = Region(block=(z, y, x), share_zyx=empty)
+    own = regions[layer.mask]
+    if meeting := _overlap(block, own.block):
+        target = own.share_zyx[meeting[1]]
+        target += share[meeting[0]] * (1 - target)
 
 
 def crop_field(

@@ -68,8 +68,8 @@ def mr_masks(
     affine[:3, :3] *= np.array([grid.steps_zyx_mm[2], grid.steps_zyx_mm[1], centres_z_mm[1] - centres_z_mm[0]])
     affine[:3, 3] = (grid.x_mm[-1] if flipped else grid.x_mm[0], grid.y_mm[0], centres_z_mm[0])
     masks = {}
-    for name in sorted(painting.masks):
-        share = np.tensordot(weights, painting.masks[name].astype(np.float32), axes=(1, 0))
+    for name in sorted(painting.regions):
+        share = np.tensordot(weights, painting.mask(name).astype(np.float32), axes=(1, 0))
         inside: NDArray[np.bool_] = share > 127
         masks[name] = TruthMask(mask_zyx=inside[:, :, ::-1] if flipped else inside, affine_lps_mm=affine)
     return masks

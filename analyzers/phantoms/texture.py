@@ -33,12 +33,9 @@ def mottle(painting: Painting, region: str, amounts: tuple[float, ...], rng: np.
         Standard deviation per channel, in the channel's unit.
     rng : numpy Generator
     """
-    share = painting.masks[region]
-    rows = [np.flatnonzero(share.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
-    if not all(len(hit) for hit in rows):
-        return
-    z, y, x = (slice(int(hit[0]), int(hit[-1]) + 1) for hit in rows)
-    field = smooth_field(painting.grid.part((z, y, x)), rng, 5.0)
-    field *= share[z, y, x] * np.float32(1 / 255)
+    share, block = painting.regions[region].share_zyx, painting.regions[region].block
+    z, y, x = block
+    field = smooth_field(painting.grid.part(block), rng, 5.0)
+    field *= share * np.float32(1 / 255)
     for values, amount in zip(painting.values_czyx, amounts, strict=True):
         values[z, y, x] += field * np.float32(amount)
