@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from analyzers.volume import StudyImages
     from analyzers.priors import Prior
+    from analyzers.volume import StudyImages
 
 CONTRACT_VERSION = 1
 """Raised whenever a reader of an older ``result.json`` or ``summary.json`` would misread a newer one."""

@@ -73,7 +73,7 @@ class Volume:
         """Angle between the step from plane to plane and the slice normal, in degrees."""
         step = self.affine_lps[:3, 2]
         normal = np.cross(self.affine_lps[:3, 0], self.affine_lps[:3, 1])
-        cosine = abs(float(step @ normal)) / (np.linalg.norm(step) * np.linalg.norm(normal))
+        cosine = abs(float(step @ normal)) / float(np.linalg.norm(step) * np.linalg.norm(normal))
         return float(np.degrees(np.arccos(min(1.0, cosine))))
 
     def to_lps_mm(self, indices_zyx: NDArray[np.float64]) -> NDArray[np.float64]:
