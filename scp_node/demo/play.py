@@ -138,13 +138,11 @@ def running_pacs(scratch: Path, ports: Ports) -> Iterator[Pacs]:
 def _send_and_wait(scratch: Path, ports: Ports, node: NodeProcess, seed: int, console: Console) -> list[Finished]:
     """Make and send the studies two at a time; each is waited for from then on."""
     deadline_s = time.monotonic() + LONGEST_S
-    with ThreadPoolExecutor(max_workers=2) as makers:
+    with ThreadPoolExecutor(max_workers=2) as makers, ExitStack() as undo:
+        # Whatever goes wrong here, studies that are not begun yet are not begun any more.
+        undo.callback(makers.shutdown, wait=False, cancel_futures=True)
         making = {kind: makers.submit(_make_and_send, kind, scratch / kind, ports, seed, console) for kind in KINDS}
-        try:
-            finished = _wait(making, scratch / "data", node, deadline_s, console)
-        except BaseException:
-            makers.shutdown(cancel_futures=True)
-            raise
+        finished = _wait(making, scratch / "data", node, deadline_s, console)
     return [finished[kind] for kind in KINDS]
 
 

@@ -154,7 +154,7 @@ class Overview:
             jobs=tuple(
                 JobLine(
                     job=job,
-                    out_folder=out_folders[job.job_id],
+                    out_folder=out_folders.get(job.job_id, ""),
                     objects=tuple(jobs.objects_of(job.job_id)),
                     deliveries=tuple(deliveries.of_job(job.job_id)),
                 )

@@ -1,0 +1,100 @@
+"""An analyzer for tests of the node: measures honestly and at once, or misbehaves as a file tells it.
+
+It is installed for the node's children as a distribution of its own on ``PYTHONPATH``, exactly like a hospital's
+private analyzer would be.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from analyzers import (
+    Accept,
+    Acceptance,
+    Analyzer,
+    Assessed,
+    Code,
+    Complete,
+    Expectation,
+    Measurement,
+    NotAssessable,
+    Picture,
+    Prior,
+    Segment,
+    StudyImages,
+    StudySummary,
+)
+
+BEHAVIOUR = Path(os.environ.get("HAI_PROBE_BEHAVIOUR", "/nonexistent"))
+"""A file that holds ``fine``, ``crash``, ``loop``, ``hog``, ``slow`` or ``unassessable``; absent means fine."""
+LIVER = Code(value="10200004", scheme="SCT", meaning="Liver")
+ANATOMY = Code(value="91723000", scheme="SCT", meaning="Anatomical Structure")
+VOLUME = Code(value="118565006", scheme="SCT", meaning="Volume")
+MILLILITRE = Code(value="cm3", scheme="UCUM", meaning="cubic centimeter")
+
+
+def expects(study: StudySummary) -> Expectation:
+    return Complete(reason=f"{len(study.series)} series are enough")
+
+
+def accepts(study: StudySummary) -> Acceptance:
+    return Accept(reason="images", roles={series.series_instance_uid: "any" for series in study.series})
+
+
+def analyze(images: StudyImages, priors: Sequence[Prior]) -> Assessed | NotAssessable:
+    misbehave(BEHAVIOUR.read_text().strip() if BEHAVIOUR.is_file() else "fine")
+    volume = images.with_role("any")[0].volumes[0]
+    mask = np.zeros(volume.voxels_zyx.shape, dtype=bool)
+    mask[:, 4:12, 4:12] = True
+    liver = Segment(
+        name="liver",
+        label="Liver",
+        category=ANATOMY,
+        type=LIVER,
+        mask_planes=mask,
+        planes=volume.planes,
+        series_instance_uid=volume.series_instance_uid,
+    )
+    size = Measurement(
+        key="liver_volume",
+        concept=VOLUME,
+        value=float(mask.sum() * volume.voxel_ml),
+        unit=MILLILITRE,
+        subject="liver",
+        sources=volume.planes,
+    )
+    told = f"{len(volume.planes)} planes, {len(priors)} priors"
+    return Assessed(conclusion=told, findings=(), measurements=(size,), segments=(liver,))
+
+
+def misbehave(how: str) -> None:
+    match how:
+        case "crash":
+            os.abort()
+        case "loop":
+            while True:
+                pass
+        case "hog":
+            hog = bytearray(1_500_000_000)
+            time.sleep(60 + len(hog) * 0)
+        case "slow":
+            time.sleep(4)
+        case "fine":
+            return
+        case other:
+            raise ValueError(f"no such behaviour: {other}")
+
+
+def illustrate(images: StudyImages, result: Assessed | NotAssessable) -> Sequence[Picture]:
+    del images, result
+    return [Picture(name="probe", rgb=np.full((64, 64, 3), 128, dtype=np.uint8))]
+
+
+ANALYZER = Analyzer(
+    name="probe", version="1.0.0", expects=expects, accepts=accepts, analyze=analyze, illustrate=illustrate
+)

@@ -1,0 +1,297 @@
+"""From the last image to committed answers, with a PACS that behaves and with peers that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEGLSLossless, generate_uid
+
+from scp_node.domain.delivery import DeliveryState, ObjectKind
+from scp_node.domain.job import JobState
+from scp_node.domain.study import StudyState
+from tests.node.network import ct_slice, free_port, part10, store
+from tests.system.misbehaving_pacs import WELL_BEHAVED, MisbehavingPacs, misbehaving_pacs
+from tests.system.node_process import NodeUnderTest, made_objects, node_under_test
+
+pytestmark = pytest.mark.timeout(280)
+KINDS = set(ObjectKind)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeUnderTest, MisbehavingPacs]]:
+    pacs_port = free_port()
+    with (
+        node_under_test(tmp_path_factory.mktemp("node"), pacs_port=pacs_port, pacs="check_identity = true") as node,
+        misbehaving_pacs("PACS", node_port=node.port, port=pacs_port) as pacs,
+    ):
+        yield node, pacs
+
+
+@pytest.fixture
+def node(world: tuple[NodeUnderTest, MisbehavingPacs]) -> NodeUnderTest:
+    world[0].behave("fine")
+    return world[0]
+
+
+@pytest.fixture
+def pacs(world: tuple[NodeUnderTest, MisbehavingPacs]) -> Iterator[MisbehavingPacs]:
+    world[1].misbehaviour = WELL_BEHAVED
+    yield world[1]
+    world[1].misbehaviour = WELL_BEHAVED
+
+
+class Patient:
+    """One study to send, slice by slice."""
+
+    def __init__(self, folder: Path, description: str = "CT ABDOMEN HAI PUMP", **attributes: object) -> None:
+        self.folder = folder
+        self.study, self.series, self.frame_of_reference = generate_uid(), generate_uid(), generate_uid()
+        self._attributes: dict[str, object] = {
+            "StudyDescription": description,
+            "PatientID": f"SECRET-{self.study[-6:]}",
+            "PatientName": "Geheimnis^Gerda",
+            "AccessionNumber": f"ACC{self.study[-6:]}",
+            **attributes,
+        }
+
+    def slices(self, *numbers: int) -> list[Path]:
+        return [part10(self.slice(number), self.folder / f"{self.study}.{number}") for number in numbers]
+
+    def slice(self, number: int, **attributes: object) -> Dataset:
+        made = ct_slice(number, study=self.study, series=self.series)
+        for keyword, value in {**self._attributes, **attributes}.items():
+            setattr(made, keyword, value)
+        made.FrameOfReferenceUID = self.frame_of_reference
+        made.SOPInstanceUID = f"{self.series[:56]}.{number}"
+        return made
+
+
+def test_a_study_is_answered_and_every_object_committed(
+    node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
+) -> None:
+    patient = Patient(tmp_path)
+    assert store(node.port, patient.slices(1, 2, 3, 4)) == [0] * 4
+    told = node.answered(patient.study)
+    made = made_objects(told)
+    assert {each.kind for each in told.jobs[0].objects} == KINDS
+    assert set(made) <= set(pacs.held)
+    ranks = [
+        each.kind.send_rank for uid in pacs.arrived for each in told.jobs[0].objects if each.sop_instance_uid == uid
+    ]
+    assert ranks == sorted(ranks), "a report was sent before what it points at"
+
+
+def test_objects_that_come_back_reopen_nothing(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
+    pacs.misbehaviour = replace(WELL_BEHAVED, forwards_back=True)
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2, 3))
+    told = node.answered(patient.study)
+    node.wait(
+        lambda: (
+            (seen := node.explanation(patient.study)) is not None
+            and sum(line.other_count for line in seen.series) == len(told.jobs[0].objects)
+        ),
+        "everything to come back",
+    )
+    again = node.answered(patient.study)
+    assert (again.study.revision, len(again.jobs)) == (1, 1)
+
+
+def test_a_late_image_makes_revision_two_that_names_its_predecessor(
+    node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
+) -> None:
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2, 3))
+    first = node.answered(patient.study)
+    store(node.port, patient.slices(4))
+    second = node.answered(patient.study, revision=2)
+    old, new = made_objects(first), made_objects(second, 2)
+    assert not set(old) & set(new)
+    reports = [pacs.held[uid].header for uid in new if pacs.held[uid].header.Modality == "SR"]
+    named = {
+        reference.ReferencedSOPInstanceUID
+        for report in reports
+        for study in report.PredecessorDocumentsSequence
+        for series in study.ReferencedSeriesSequence
+        for reference in series.ReferencedSOPSequence
+    }
+    assert named
+    assert named <= set(old)
+
+
+def test_a_late_dose_report_changes_nothing(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
+    del pacs
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2, 3))
+    node.answered(patient.study)
+    dose = patient.slice(9, Modality="SR")
+    dose.SOPClassUID, dose.SeriesInstanceUID = "1.2.840.10008.5.1.4.1.1.88.67", generate_uid()
+    del dose.PixelData
+    assert store(node.port, [part10(dose, tmp_path / "dose")]) == [0]
+    told = node.answered(patient.study)
+    assert (told.study.revision, told.study.state, len(told.jobs)) == (1, StudyState.ROUTED, 1)
+
+
+def test_a_duplicate_in_another_transfer_syntax_changes_nothing(
+    node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
+) -> None:
+    del pacs
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2, 3))
+    node.answered(patient.study)
+    compressed = part10(patient.slice(2), tmp_path / "compressed", JPEGLSLossless)
+    assert store(node.port, [compressed]) == [0]
+    told = node.answered(patient.study)
+    assert (told.study.revision, told.correction_count, len(told.jobs)) == (1, 1, 1)
+
+
+def test_other_pixels_under_a_known_uid_hold_the_study(
+    node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
+) -> None:
+    del pacs
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2, 3))
+    node.answered(patient.study)
+    forged = patient.slice(2)
+    forged.PixelData = b"\x07\x00" * (len(forged.PixelData) // 2)
+    assert store(node.port, [part10(forged, tmp_path / "forged")]) == [0]
+    told = node.state(patient.study, StudyState.HELD)
+    assert told.quarantined
+
+
+def test_two_interleaved_studies_are_answered_apart(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
+    del pacs
+    one, two = Patient(tmp_path), Patient(tmp_path)
+    mixed = [file for pair in zip(one.slices(1, 2, 3), two.slices(1, 2, 3), strict=True) for file in pair]
+    assert store(node.port, mixed) == [0] * 6
+    for patient in (one, two):
+        told = node.answered(patient.study)
+        assert told.study.instance_count == 3
+        assert {each.study_instance_uid for each in told.jobs[0].objects} == {patient.study}
+
+
+def test_a_radioembolisation_mapping_is_ignored_with_its_reason(
+    node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
+) -> None:
+    del pacs
+    patient = Patient(tmp_path, "Y90 MAPPING")
+    store(node.port, patient.slices(1))
+    told = node.state(patient.study, StudyState.IGNORED)
+    assert "radioembolisation" in told.study.state_reason
+    assert "mapping: matched" in node.command("explain", patient.study).stdout
+
+
+def test_a_person_releases_what_was_ignored(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
+    del pacs
+    patient = Patient(tmp_path, "CT KNEE")
+    store(node.port, patient.slices(1, 2))
+    node.state(patient.study, StudyState.IGNORED)
+    released = node.command("release", patient.study, "--analyzer", "probe")
+    assert released.returncode == 0, released.stderr
+    node.answered(patient.study)
+
+
+def test_a_renamed_patient_withholds_the_answer(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
+    patient = Patient(tmp_path)
+    pacs.misbehaviour = replace(WELL_BEHAVED, files_under={patient.study: ("OTHER-PATIENT", "ACC")})
+    store(node.port, patient.slices(1, 2))
+    told = node.until(
+        patient.study,
+        lambda told: (
+            bool(told.jobs)
+            and bool(told.jobs[0].deliveries)
+            and all(each.state is DeliveryState.WITHHELD for each in told.jobs[0].deliveries)
+        ),
+        "everything withheld",
+    )
+    assert not set(made_objects(told)) & set(pacs.arrived)
+    pacs.misbehaviour = WELL_BEHAVED
+    assert node.command("requeue", "--peer", "pacs").returncode == 0
+    node.answered(patient.study)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(replace(WELL_BEHAVED, rejects=(2, 3, 1)), id="rejects"),
+        pytest.param(replace(WELL_BEHAVED, store_status=0xA700), id="out-of-resources"),
+        pytest.param(replace(WELL_BEHAVED, loses=True), id="says-success-and-keeps-nothing"),
+        pytest.param(replace(WELL_BEHAVED, stalls_s=15.0), id="stalls"),
+    ],
+)
+def test_a_pacs_in_trouble_gets_everything_once_it_recovers(
+    node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path, trouble: object
+) -> None:
+    pacs.misbehaviour = trouble  # type: ignore[assignment]
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2))
+    node.until(
+        patient.study,
+        lambda told: bool(told.jobs) and any(each.last_cause for each in told.jobs[0].deliveries),
+        "a first failure",
+    )
+    pacs.misbehaviour = WELL_BEHAVED
+    told = node.answered(patient.study)
+    assert set(made_objects(told)) <= set(pacs.held)
+
+
+def test_a_pacs_that_aborts_in_the_middle_gets_everything(
+    node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
+) -> None:
+    pacs.misbehaviour = replace(WELL_BEHAVED, aborts_store_number=len(pacs.arrived) + 2)
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2))
+    told = node.answered(patient.study)
+    assert set(made_objects(told)) <= set(pacs.held)
+
+
+def test_a_pacs_that_was_away_gets_everything(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
+    port = pacs.port
+    pacs.go_away()
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2))
+    node.until(
+        patient.study,
+        lambda told: bool(told.jobs) and any(each.last_cause for each in told.jobs[0].deliveries),
+        "a first failure",
+    )
+    pacs.start(port)
+    node.answered(patient.study)
+
+
+@pytest.mark.parametrize(("how", "cause"), [("crash", "signal"), ("loop", "longer"), ("hog", "GiB")])
+def test_an_analyzer_that_fails_ends_in_a_technical_report_and_can_be_tried_again(
+    tmp_path: Path, how: str, cause: str
+) -> None:
+    pacs_port = free_port()
+    with (
+        node_under_test(tmp_path / "node", pacs_port=pacs_port, analysis="time_limit_s = 5.0") as node,
+        misbehaving_pacs("PACS", node_port=node.port, port=pacs_port) as pacs,
+    ):
+        node.behave(how)
+        patient = Patient(tmp_path)
+        store(node.port, patient.slices(1, 2))
+        told = node.answered(patient.study)
+        assert told.jobs[0].job.state is JobState.FAILED
+        assert cause in told.jobs[0].job.last_cause
+        assert [pacs.held[uid].header.Modality for uid in made_objects(told)] == ["SR"]
+        assert "requeue" in node.command("status").stdout
+        node.behave("fine")
+        assert node.command("requeue", patient.study).returncode == 0
+        again = node.answered(patient.study, revision=2)
+        assert {each.kind for each in again.jobs[-1].objects} == KINDS
+
+
+def test_the_log_holds_no_patient(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
+    del pacs
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2))
+    node.answered(patient.study)
+    log = node.log.read_text()
+    assert patient.study in log
+    for secret in ("SECRET-", "Geheimnis", "Gerda", f"ACC{patient.study[-6:]}"):
+        assert secret not in log
