@@ -94,14 +94,15 @@ def ask(terms: Terms, store: DeliveryStore, deliveries: Sequence[Delivery], tran
     proposals = [(STORAGE_COMMITMENT, syntax) for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)]
     with linked(terms, proposals, handlers=[(evt.EVT_N_EVENT_REPORT, take_report)]) as link:
         store.commitment_asked([one.delivery_id for one in deliveries], transaction, now)
-        answer, _ = link.send_n_action(
+        answer, _ = link.association.send_n_action(
             _request(transaction, deliveries), _REQUEST_COMMITMENT, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
         )
         if "Status" not in answer:
             raise TransientDeliveryError("no answer to the request for storage commitment")
         if answer.Status != SUCCESS:
             raise TransientDeliveryError(f"storage commitment is refused ({status_text(int(answer.Status))})")
-        _wait_for_report(link, store, transaction)
+        link.let_peer_ask()
+        _wait_for_report(link.association, store, transaction)
 
 
 def _request(transaction: str, deliveries: Sequence[Delivery]) -> Dataset:
@@ -117,9 +118,9 @@ def _request(transaction: str, deliveries: Sequence[Delivery]) -> Dataset:
     return request
 
 
-def _wait_for_report(link: Association, store: DeliveryStore, transaction: str) -> None:
+def _wait_for_report(association: Association, store: DeliveryStore, transaction: str) -> None:
     end_s = time.monotonic() + SAME_ASSOCIATION_S
-    while link.is_established and time.monotonic() < end_s:
+    while association.is_established and time.monotonic() < end_s:
         if any(report.transaction_uid == transaction for report in store.commitment_reports()):
             return
         time.sleep(_LOOK_S)

@@ -31,7 +31,7 @@ def echo(settings: Settings, peer: str) -> EchoResult:
     try:
         terms = terms_of(settings, peer)
         with linked(terms, [(VERIFICATION, ImplicitVRLittleEndian)]) as link:
-            answer = link.send_c_echo()
+            answer = link.association.send_c_echo()
             status = int(answer.Status) if "Status" in answer else None
     except DeliveryError as fault:
         return EchoResult(answered=False, sentence=f"{peer}: {fault}", seconds=time.monotonic() - begun_s)

@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 
 from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scp_node.errors import PermanentDeliveryError, TransientDeliveryError
+from scp_node.outbound.pause import Pause
 from scp_node.settings import Settings
 
 MAX_CONTEXTS = 128
@@ -76,9 +77,21 @@ def terms_of(settings: Settings, peer: str) -> Terms:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An established association on which only we ask."""
+
+    association: Association
+    _pause: Pause
+
+    def let_peer_ask(self) -> None:
+        """From now on serve what the peer asks (its reports); send no further request ourselves."""
+        self._pause.end()
+
+
 @contextmanager
-def linked(terms: Terms, proposals: Iterable[Proposal], *, handlers: Iterable[Handler] = ()) -> Iterator[Association]:
-    """An association with exactly the proposed contexts; released at the end, if it still stands.
+def linked(terms: Terms, proposals: Iterable[Proposal], *, handlers: Iterable[Handler] = ()) -> Iterator[Link]:
+    """An association with exactly the proposed contexts; released at the end, aborted if the block raises.
 
     Raises
     ------
@@ -87,12 +100,27 @@ def linked(terms: Terms, proposals: Iterable[Proposal], *, handlers: Iterable[Ha
     NothingAcceptedError
         If no context was accepted.
     """
+    association = _associate(terms, proposals, handlers)
+    pause = Pause.of(association)
+    well = False
+    try:
+        yield Link(association=association, _pause=pause)
+        well = True
+    finally:
+        if well and association.is_established:
+            association.release()
+        elif association.is_established:
+            association.abort()
+        pause.end()
+
+
+def _associate(terms: Terms, proposals: Iterable[Proposal], handlers: Iterable[Handler]) -> Association:
     entity = _entity(terms)
     for abstract_syntax, transfer_syntax in dict.fromkeys(proposals):
         entity.add_requested_context(abstract_syntax, transfer_syntax)
     connections: list[evt.Event] = []
     try:
-        link = entity.associate(
+        association = entity.associate(
             terms.host,
             terms.port,
             ae_title=terms.called_ae,
@@ -100,13 +128,9 @@ def linked(terms: Terms, proposals: Iterable[Proposal], *, handlers: Iterable[Ha
         )
     except OSError as fault:
         raise TransientDeliveryError(f"{terms.host} cannot be resolved ({fault.strerror})") from fault
-    try:
-        if not link.is_established:
-            raise _failure(link, terms, connected=bool(connections))
-        yield link
-    finally:
-        if link.is_established:
-            link.release()
+    if not association.is_established:
+        raise _failure(association, terms, connected=bool(connections))
+    return association
 
 
 def send_at_once(event: evt.Event) -> None:
@@ -127,14 +151,16 @@ def _entity(terms: Terms) -> AE:
     return entity
 
 
-def _failure(link: Association, terms: Terms, *, connected: bool) -> TransientDeliveryError | PermanentDeliveryError:
+def _failure(
+    association: Association, terms: Terms, *, connected: bool
+) -> TransientDeliveryError | PermanentDeliveryError:
     where = f"{terms.called_ae} at {terms.host}:{terms.port}"
-    answer = link.acceptor.primitive
-    if link.is_rejected and answer is not None:
+    answer = association.acceptor.primitive
+    if association.is_rejected and answer is not None:
         source, reason = int(answer.result_source or 0), int(answer.diagnostic or 0)
         words = _REJECTIONS.get((source, reason), "for a reason that the standard does not know")
         return TransientDeliveryError(f"{where} rejects the association: {words} (source {source}, reason {reason})")
-    if answer is not None and link.rejected_contexts:
+    if answer is not None and association.rejected_contexts:
         return NothingAcceptedError(f"{where} accepts none of the proposed presentation contexts")
     if not connected:
         return TransientDeliveryError(f"no connection to {where}")

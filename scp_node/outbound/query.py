@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom.association import Association
 
 from scp_node.dimse.services import STUDY_ROOT_FIND
 from scp_node.dimse.statuses import PENDING, SUCCESS, status_text
 from scp_node.errors import TransientDeliveryError
+from scp_node.outbound.link import Link
 
 PROPOSALS = [(STUDY_ROOT_FIND, syntax) for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)]
 """Two contexts, so that the peer can take either transfer syntax."""
 
 
-def find(link: Association, identifier: Dataset) -> Iterator[Dataset]:
+def find(link: Link, identifier: Dataset) -> Iterator[Dataset]:
     """The matches of one query.
 
     Raises
@@ -24,7 +24,7 @@ def find(link: Association, identifier: Dataset) -> Iterator[Dataset]:
     TransientDeliveryError
         If the peer does not answer to the end with success.
     """
-    for status, match in link.send_c_find(identifier, STUDY_ROOT_FIND):
+    for status, match in link.association.send_c_find(identifier, STUDY_ROOT_FIND):
         if "Status" not in status:
             raise TransientDeliveryError("no answer to C-FIND: timed out, or the association was aborted")
         code = int(status.Status)

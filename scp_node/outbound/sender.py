@@ -78,9 +78,11 @@ def _send_together(terms: Terms, files: Sequence[_Readable]) -> Iterator[tuple[i
     answered = 0
     try:
         with linked(terms, [one.proposal for one in files]) as link:
-            accepted = {(context.abstract_syntax, context.transfer_syntax[0]) for context in link.accepted_contexts}
+            accepted = {
+                (context.abstract_syntax, context.transfer_syntax[0]) for context in link.association.accepted_contexts
+            }
             for one in files:
-                outcome = _store(link, one.outgoing) if one.proposal in accepted else _not_accepted(one)
+                outcome = _store(link.association, one.outgoing) if one.proposal in accepted else _not_accepted(one)
                 yield one.outgoing.number, outcome
                 answered += 1
     except NothingAcceptedError:
@@ -91,7 +93,7 @@ def _send_together(terms: Terms, files: Sequence[_Readable]) -> Iterator[tuple[i
             yield one.outgoing.number, Transient(cause=str(fault))
 
 
-def _store(link: Association, file: Outgoing) -> StoreOutcome:
+def _store(association: Association, file: Outgoing) -> StoreOutcome:
     """Send one object.
 
     Raises
@@ -99,12 +101,12 @@ def _store(link: Association, file: Outgoing) -> StoreOutcome:
     TransientDeliveryError
         If the association is gone, before or after.
     """
-    if not link.is_established:
+    if not association.is_established:
         raise TransientDeliveryError("the association ended before this object was sent")
     # The library reads the data set from the file in pieces and sends its bytes as they are. It knows this as a
     # setting of the whole process; nothing here wants it otherwise.
     library_settings.STORE_SEND_CHUNKED_DATASET = True
-    answer = link.send_c_store(file.path)
+    answer = association.send_c_store(file.path)
     if "Status" not in answer:
         raise TransientDeliveryError("no answer to C-STORE: timed out, or the association was aborted")
     return outcome_of(int(answer.Status), file.attempts)

@@ -23,6 +23,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
+from scp_node.demo.orthanc import orthanc_program
 from scp_node.settings import Settings, load_settings
 from scp_node.store.database import Database
 
@@ -220,12 +221,20 @@ def eventually(condition: Callable[[], bool], *, within_s: float = 20.0) -> bool
 def dcmtk(tool: str) -> str:
     """Path of one of DCMTK's tools; the virtual environment has scripts of the same names that are pynetdicom's."""
     folders = [folder for folder in os.get_exec_path() if not Path(folder).is_relative_to(sys.prefix)]
-    found = shutil.which(tool, path=os.pathsep.join(folders))
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail(f"DCMTK's {tool} is missing; tests/peers.sh installs it")
-    if found is None:
-        pytest.skip(f"DCMTK's {tool} is not installed (tests/peers.sh installs it)")
-    return found
+    return _required(shutil.which(tool, path=os.pathsep.join(folders)), f"DCMTK's {tool}")
+
+
+def orthanc() -> str:
+    """Path of the Orthanc program."""
+    return _required(orthanc_program(), "Orthanc")
+
+
+def _required(found: str | None, name: str) -> str:
+    if found is not None:
+        return found
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{name} is missing; tests/peers.sh installs it")
+    pytest.skip(f"{name} is not installed (tests/peers.sh installs it)")
 
 
 @contextlib.contextmanager
