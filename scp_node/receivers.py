@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from socket import socket
 
 from scp_node.errors import NodeError
+from scp_node.inbound.listener import listening_socket
 from scp_node.journal import journal
 from scp_node.settings import ReceivingSettings
 
 READY = b"ready"
 START_S = 30.0
 STOP_S = 15.0
-BACKLOG = 128
 
 
 class PortTakenError(NodeError):
     """The DICOM port cannot be had."""
-
-
-def listening_socket(settings: ReceivingSettings) -> socket.socket:
-    """The socket that all receivers share.
-
-    Raises
-    ------
-    PortTakenError
-        When another program has the port, or this one may not use it (ports below 1024 need the capability).
-    """
-    family = socket.AF_INET6 if ":" in settings.bind_address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.bind_address, settings.port))
-    except OSError as error:
-        listener.close()
-        raise PortTakenError(
-            f"port {settings.port} at {settings.bind_address} cannot be had ({error.strerror}): stop the program that "
-            "has it, choose another receiving.port in node.toml, or grant CAP_NET_BIND_SERVICE for one below 1024"
-        ) from error
-    listener.listen(BACKLOG)
-    return listener
 
 
 class Receivers:
@@ -51,7 +28,7 @@ class Receivers:
     def __init__(self, config_folder: Path, settings: ReceivingSettings) -> None:
         self._config_folder = config_folder
         self._settings = settings
-        self._listener = listening_socket(settings)
+        self._listener = _port(settings)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._journal = journal("receivers")
 
@@ -93,3 +70,13 @@ class Receivers:
             raise NodeError(f"receiver {number} did not start (exit code {process.returncode}); its messages are above")
         self._journal.info("receiver started", pid=process.pid, port=self._settings.port)
         return process
+
+
+def _port(settings: ReceivingSettings) -> socket:
+    try:
+        return listening_socket(settings)
+    except OSError as error:
+        raise PortTakenError(
+            f"port {settings.port} at {settings.bind_address} cannot be had ({error.strerror}): stop the program that "
+            "has it, choose another receiving.port in node.toml, or grant CAP_NET_BIND_SERVICE for one below 1024"
+        ) from error
