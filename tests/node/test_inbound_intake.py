@@ -159,7 +159,7 @@ def test_an_offset_table_does_not_make_other_pixels(tmp_path: Path) -> None:
         (uid.NuclearMedicineImageStorage, "NM", True),
         (uid.SecondaryCaptureImageStorage, "NM", True),
         (uid.SecondaryCaptureImageStorage, "CT", False),
-        (uid.SecondaryCaptureImageStorage, "OT", False),
+        (uid.SecondaryCaptureImageStorage, "ES", False),
         (uid.SegmentationStorage, "SEG", False),
         (uid.GrayscaleSoftcopyPresentationStateStorage, "PR", False),
         (uid.ParametricMapStorage, "CT", False),

@@ -340,6 +340,17 @@ def test_a_peer_that_cannot_be_asked_for_proof_is_asked_when_it_is_back(tmp_path
         assert box.states() == COMMITTED
 
 
+def test_objects_that_a_peer_forwards_back_to_us_are_acknowledged_and_change_nothing(tmp_path: Path) -> None:
+    with scene(tmp_path, pacs="may_send = true") as (box, archive), receiving(box.site) as receiver:
+        archive._node = (box.site.port, "HAI_NODE")
+        archive.misbehaviour = Misbehaviour(forwards_back=True)
+        box.courier.deliver("pacs", at(NOW_S))
+
+        assert eventually(lambda: receiver.log.count('"reception": "own"') == len(box.uids))
+        assert box.site.spooled == []
+        assert box.states() == SENT
+
+
 # --- archives without commitment ----------------------------------------------------------------------------
 
 FIND = 'verification = "find"'
