@@ -20,7 +20,8 @@ LEASE_S = 900.0
 """How long one sending may take: longer than any time-out of an association."""
 
 _FIRST_KINDS = [kind.value for kind in ObjectKind if kind.send_rank == 0]
-_STORED = [DeliveryState.SENT.value, DeliveryState.COMMITTED.value]
+_SETTLED = [DeliveryState.SENT.value, DeliveryState.COMMITTED.value, DeliveryState.FAILED.value]
+"""What no report waits for any longer. A peer that refuses a segmentation for good is still owed the answer."""
 _NOT_ASKED: dict[str, Any] = {"commitment_uid": None, "commitment_asked_at": None}
 
 
@@ -72,7 +73,8 @@ class DeliveryStore:
     def due(self, peer: str, now: datetime, limit: int, *, lease_s: float = LEASE_S) -> list[Delivery]:
         """Lease what is to be sent to one peer now: the oldest results first, images and segmentations before reports.
 
-        A report waits until everything that it points at, of the same job and for the same peer, is stored there.
+        A report waits until everything that it points at, of the same job and for the same peer, is stored there or
+        was refused for good.
         """
         with self._database.writing() as connection:
             rows = connection.execute(_due(peer, now).limit(limit)).mappings().all()
@@ -240,7 +242,7 @@ def _due(peer: str, now: datetime) -> Select[Any]:
         other_object.c.job_id == encoded.job_id,
         other.c.peer == peer,
         other_object.c.kind.in_(_FIRST_KINDS),
-        other.c.state.not_in(_STORED),
+        other.c.state.not_in(_SETTLED),
     )
     return (
         _SELECT.where(delivery.peer == peer)

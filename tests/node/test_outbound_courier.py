@@ -229,6 +229,15 @@ def test_a_peer_that_accepts_no_context_at_all_gets_words_and_no_traceback(tmp_p
         assert "does not accept" in box.of(SEGMENTATION).last_cause
 
 
+def test_a_peer_that_takes_no_pictures_still_gets_the_reports(tmp_path: Path) -> None:
+    how = Misbehaviour(refuses_classes=frozenset({uid.SecondaryCaptureImageStorage}))
+    with scene(tmp_path, how) as (box, archive):
+        box.courier.deliver("pacs", at(NOW_S))
+
+        assert box.of(ObjectKind.SECONDARY_CAPTURE).state is DeliveryState.FAILED
+        assert {box.uids[ObjectKind.REPORT], box.uids[ObjectKind.TEXT_REPORT]} <= set(archive.arrived)
+
+
 def test_a_file_that_changed_since_it_was_made_never_leaves(tmp_path: Path) -> None:
     with scene(tmp_path) as (box, archive):
         content = bytearray(box.files[SEGMENTATION].read_bytes())

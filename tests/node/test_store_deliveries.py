@@ -56,13 +56,14 @@ def test_reports_wait_until_what_they_point_at_is_stored(database: Database, del
     assert kinds(deliveries.due("pacs", at(205), 10)) == [ObjectKind.TEXT_REPORT, ObjectKind.REPORT]
 
 
-def test_reports_still_wait_when_a_segmentation_failed_for_good(database: Database, deliveries: DeliveryStore) -> None:
+def test_reports_no_longer_wait_when_a_segmentation_is_refused_for_good(database: Database, deliveries: DeliveryStore) -> None:
     queue(database)
     capture, segmentation = deliveries.due("pacs", at(200), 10)
     deliveries.apply(capture.delivery_id, DeliveryEvent.STORED, now=at(201), status=0)
     deliveries.apply(segmentation.delivery_id, DeliveryEvent.PERMANENT_FAULT, now=at(201), status=0x0122)
 
-    assert deliveries.due("pacs", at(10_000), 10) == []
+    due = deliveries.due("pacs", at(10_000), 10)
+    assert {delivery.encoded.kind for delivery in due} == {ObjectKind.TEXT_REPORT, ObjectKind.REPORT}
 
 
 def test_one_peer_waits_for_nobody_else(database: Database, deliveries: DeliveryStore) -> None:
