@@ -56,7 +56,9 @@ def test_reports_wait_until_what_they_point_at_is_stored(database: Database, del
     assert kinds(deliveries.due("pacs", at(205), 10)) == [ObjectKind.TEXT_REPORT, ObjectKind.REPORT]
 
 
-def test_reports_no_longer_wait_when_a_segmentation_is_refused_for_good(database: Database, deliveries: DeliveryStore) -> None:
+def test_reports_no_longer_wait_when_a_segmentation_is_refused_for_good(
+    database: Database, deliveries: DeliveryStore
+) -> None:
     queue(database)
     capture, segmentation = deliveries.due("pacs", at(200), 10)
     deliveries.apply(capture.delivery_id, DeliveryEvent.STORED, now=at(201), status=0)
