@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ KEY_MEASUREMENTS: Mapping[str, tuple[str, ...]] = {
     "scintigraphy": ("lung_shunt_fraction_corrected", "extrahepatic_focus_count"),
 }
 """What the demonstration must get right, by kind of study; everything else that has a truth is shown beside it."""
+_MOST_SHOWN_FRACTION = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +30,33 @@ class Compared:
     unit: str
     tolerance: float
     """In the same unit."""
+    tolerance_reason: str
+    """Why it is not smaller; the synthetic study says so, not the analyzer."""
     required: bool
 
     @property
     def within(self) -> bool:
         """True when it was measured, and near enough."""
         return self.measured is not None and abs(self.measured - self.truth) <= self.tolerance
+
+    @property
+    def name(self) -> str:
+        """The quantity in words."""
+        return self.key.replace("_", " ")
+
+    @property
+    def unit_shown(self) -> str:
+        """The unit for a reader: UCUM's ``1`` of ratios and counts is not shown."""
+        return "" if self.unit == "1" else self.unit
+
+    @property
+    def deviation_fraction(self) -> float:
+        """Measured minus truth as a fraction of the tolerance, within -1.5 to 1.5; 0 when it was not measured."""
+        if self.measured is None or self.measured == self.truth:
+            return 0.0
+        deviation = self.measured - self.truth
+        share = deviation / self.tolerance if self.tolerance > 0 else math.copysign(math.inf, deviation)
+        return max(-_MOST_SHOWN_FRACTION, min(_MOST_SHOWN_FRACTION, share))
 
 
 def compare(kind: str, result: Mapping[str, Any], truth: Mapping[str, Any]) -> list[Compared]:
@@ -48,6 +71,7 @@ def compare(kind: str, result: Mapping[str, Any], truth: Mapping[str, Any]) -> l
             truth=float(entry["value"]),
             unit=entry["unit"],
             tolerance=_tolerance(entry),
+            tolerance_reason=entry["tolerance_reason"],
             required=entry["key"] in required,
         )
         for entry in truth["measurements"]

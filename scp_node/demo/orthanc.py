@@ -10,10 +10,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from scp_node.demo.world import start_process, stop_process
 from scp_node.errors import NodeError
 
 START_S = 60.0
-STOP_S = 15.0
 PROGRAMS = ("Orthanc", "/usr/sbin/Orthanc", "/usr/local/sbin/Orthanc")
 
 
@@ -61,7 +61,7 @@ class Orthanc:
         configuration.write_text(json.dumps(self._configuration()), encoding="utf-8")
         log = (self._folder / "orthanc.log").open("wb")
         with log:
-            self._process = subprocess.Popen([self._program, str(configuration)], stdout=log, stderr=log)
+            self._process = start_process([self._program, str(configuration)], log)
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
@@ -70,18 +70,12 @@ class Orthanc:
                 time.sleep(0.2)
             else:
                 return
-        raise NodeError(f"Orthanc did not start; its log is {self._folder / 'orthanc.log'}")
+        raise NodeError(f"Orthanc did not start; it said: {_last_line(self._folder / 'orthanc.log')}")
 
     def stop(self) -> None:
         """Stop it, by force if it does not go."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            stop_process(self._process)
 
     def fetch(self, study_instance_uid: str) -> list[bytes]:
         """Every object that it holds of one study, as Part 10 files."""
@@ -118,3 +112,9 @@ class Orthanc:
             "Plugins": [],
             "StableAge": 2,
         }
+
+
+def _last_line(log: Path) -> str:
+    """The log goes with the scratch folder, so its last line has to be told at once."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "nothing"

@@ -16,6 +16,12 @@ from scp_node.demo.comparison import Compared
 from scp_node.objects.text import sr_text
 
 SR_MODALITY = "SR"
+TITLES: Mapping[str, str] = {
+    "cta": "CT angiography",
+    "mri": "MRI",
+    "scintigraphy": "Perfusion scintigraphy",
+}
+"""The kinds of study as a reader says them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +83,7 @@ def leave_result(folder: Path, out_folder: Path, truth: Path) -> tuple[str, ...]
 def write_page(out: Path, shown: Sequence[Shown], *, pacs: str, facts: Mapping[str, Any]) -> Path:
     """Write ``index.html``; every text from a header is escaped."""
     environment = Environment(loader=PackageLoader("scp_node.demo"), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("index.html.j2").render(shown=shown, pacs=pacs, facts=facts)
+    page = environment.get_template("index.html.j2").render(shown=shown, titles=TITLES, pacs=pacs, facts=facts)
     path = out / "index.html"
     path.write_text(page, encoding="utf-8")
     return path

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from scp_node.demo.archive import Archive
@@ -22,21 +25,51 @@ from scp_node.demo.comparison import Compared, compare, passed, read_json
 from scp_node.demo.orthanc import Orthanc, orthanc_program
 from scp_node.demo.page import Answered, Shown, leave_objects, leave_result, write_page
 from scp_node.demo.scanner import push
-from scp_node.demo.world import NODE_TITLE, SCANNER_TITLE, NodeProcess, Pacs, Ports, free_ports, write_configuration
+from scp_node.demo.world import (
+    NODE_TITLE,
+    SCANNER_TITLE,
+    NodeProcess,
+    Pacs,
+    Ports,
+    free_ports,
+    orderly_end,
+    start_process,
+    write_configuration,
+)
 from scp_node.domain.delivery import DeliveryState
 from scp_node.domain.study import StudyState
 from scp_node.errors import NodeError, UnknownStudyError
 from scp_node.store.database import Database
-from scp_node.store.overview import Explanation, Overview
+from scp_node.store.overview import Explanation, JobLine, Overview
 
 KINDS = ("scintigraphy", "mri", "cta")
 """The quickest to make first, so that the node has something to do early."""
 LONGEST_S = 600.0
 POLL_S = 0.5
 PHANTOM_S = 300.0
+START_S = 120.0
 PLAIN_WIDTH = 120
 MARKER = "made-by-demo"
 LEFT_BEHIND = f"{MARKER}\n\nThis folder was left by the demonstration; the next one replaces it.\n"
+
+
+class Story:
+    """What happens, line by line, each with the seconds since the beginning."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console.width = PLAIN_WIDTH
+        self._begun_s = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._begun_s
+
+    def tell(self, who: str, what: str) -> None:
+        """Print one step."""
+        self.console.print(f"{self.seconds:4.0f} s  [bold]{who:<13}[/bold] {escape(what)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,27 +111,36 @@ def play(out: Path, *, seed: int) -> bool:
     NodeError
         When a part does not start, or the answers do not come in time.
     """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
+    story = Story()
     prepare(out)
-    begun_s = time.monotonic()
     with ExitStack() as world:
+        world.enter_context(orderly_end())
         scratch = Path(world.enter_context(tempfile.TemporaryDirectory(prefix="hai-demo-")))
         ports = free_ports()
         pacs = world.enter_context(running_pacs(scratch, ports))
-        console.print(f"PACS    {pacs.name} at 127.0.0.1:{pacs.port}")
+        story.tell("PACS", f"{pacs.name} at 127.0.0.1:{pacs.port}, AE title {pacs.ae_title}")
         write_configuration(scratch / "config", scratch / "data", ports, pacs.ae_title)
         node = NodeProcess(scratch / "config", out / "node.log")
         world.callback(node.stop)
         node.start()
-        console.print(f"node    {NODE_TITLE} at 127.0.0.1:{ports.node}, log in {out / 'node.log'}")
-        finished = _send_and_wait(scratch, ports, node, seed, console)
+        story.tell("node", f"127.0.0.1:{ports.node}, AE title {NODE_TITLE}, log in {out / 'node.log'}")
+        finished = _send_and_wait(scratch, ports, node, seed, story)
         shown = [_show(out, each, pacs, scratch / "data") for each in finished]
-    page = write_page(out, shown, pacs=pacs.name, facts={"seed": seed})
-    _print_table(console, [each.answered for each in shown])
-    console.print(f"{time.monotonic() - begun_s:.0f} s; look at {page}")
-    return all(each.answered.passed and each.answered.committed for each in shown)
+    page = write_page(out, shown, pacs=pacs.name, facts={"seed": seed, "seconds": story.seconds})
+    _print_table(story.console, [each.answered for each in shown])
+    good = all(each.answered.passed and each.answered.committed for each in shown)
+    story.tell("", _verdict([each.answered for each in shown], good=good))
+    story.tell("", f"look at {page}")
+    return good
+
+
+def _verdict(answered: list[Answered], *, good: bool) -> str:
+    if good:
+        return f"all {len(answered)} studies answered, committed and within tolerance"
+    uncommitted = [each.kind for each in answered if not each.committed]
+    off = [each.kind for each in answered if not each.passed]
+    told = [f"not committed: {', '.join(uncommitted)}"] if uncommitted else []
+    return "; ".join([*told, f"not within tolerance: {', '.join(off)}"] if off else told)
 
 
 def prepare(out: Path) -> None:
@@ -135,46 +177,63 @@ def running_pacs(scratch: Path, ports: Ports) -> Iterator[Pacs]:
         pacs.stop()
 
 
-def _send_and_wait(scratch: Path, ports: Ports, node: NodeProcess, seed: int, console: Console) -> list[Finished]:
+def _send_and_wait(scratch: Path, ports: Ports, node: NodeProcess, seed: int, story: Story) -> list[Finished]:
     """Make and send the studies two at a time; each is waited for from then on."""
     deadline_s = time.monotonic() + LONGEST_S
     with ThreadPoolExecutor(max_workers=2) as makers, ExitStack() as undo:
-        # Whatever goes wrong here, studies that are not begun yet are not begun any more.
+        # Whatever goes wrong here, studies that are not begun yet are not begun any more, and a begun one is dropped.
         undo.callback(makers.shutdown, wait=False, cancel_futures=True)
-        making = {kind: makers.submit(_make_and_send, kind, scratch / kind, ports, seed, console) for kind in KINDS}
-        finished = _wait(making, scratch / "data", node, deadline_s, console)
+        given_up = threading.Event()
+        undo.callback(given_up.set)
+        maker = partial(_make_and_send, ports=ports, seed=seed, story=story, given_up=given_up)
+        making = {kind: makers.submit(maker, kind, scratch / kind) for kind in KINDS}
+        finished = _wait(making, scratch / "data", node, deadline_s, story)
     return [finished[kind] for kind in KINDS]
 
 
-def _make_and_send(kind: str, folder: Path, ports: Ports, seed: int, console: Console) -> Sent:
-    command = [sys.executable, "-m", "analyzers.phantoms", kind, str(folder), "--seed", str(seed), "--size", "small"]
-    made = subprocess.run(command, capture_output=True, timeout=PHANTOM_S, check=False)
-    if made.returncode != 0:
-        raise NodeError(f"the synthetic {kind} study could not be made (exit code {made.returncode})")
-    _await_port(ports.node)
+def _make_and_send(
+    kind: str, folder: Path, *, ports: Ports, seed: int, story: Story, given_up: threading.Event
+) -> Sent:
+    story.tell(kind, f"making a synthetic study, seed {seed}")
+    _make(kind, folder, seed, given_up)
+    _await_port(ports.node, given_up)
     sent_at_s = time.monotonic()
     pushed = push(folder / "dicom", host="127.0.0.1", port=ports.node, calling_ae=SCANNER_TITLE, called_ae=NODE_TITLE)
     if pushed.refused:
         raise NodeError(f"the node refused {len(pushed.refused)} objects of the {kind} study: {pushed.refused[0]}")
-    console.print(f"sent    {kind}: {pushed.stored} objects in {time.monotonic() - sent_at_s:.1f} s")
+    story.tell(kind, f"{pushed.stored} objects sent by C-STORE in {time.monotonic() - sent_at_s:.1f} s")
     uid = str(read_json(folder / "truth.json")["study_instance_uid"])
     return Sent(kind=kind, folder=folder, study_instance_uid=uid, sent_at_s=sent_at_s)
 
 
-def _await_port(port: int) -> None:
+def _make(kind: str, folder: Path, seed: int, given_up: threading.Event) -> None:
+    command = [sys.executable, "-m", "analyzers.phantoms", kind, str(folder), "--seed", str(seed), "--size", "small"]
+    log = folder.with_suffix(".log")
     deadline_s = time.monotonic() + PHANTOM_S
-    while time.monotonic() < deadline_s:
+    with log.open("wb") as stream, start_process(command, stream) as process:
+        while process.poll() is None:
+            if given_up.wait(POLL_S / 5) or time.monotonic() > deadline_s:
+                process.kill()
+    if process.returncode != 0:
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = said[-1] if said else "nothing said"
+        raise NodeError(f"the synthetic {kind} study could not be made (exit code {process.returncode}): {last}")
+
+
+def _await_port(port: int, given_up: threading.Event) -> None:
+    deadline_s = time.monotonic() + START_S
+    while time.monotonic() < deadline_s and not given_up.is_set():
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
         except OSError:
-            time.sleep(POLL_S)
+            given_up.wait(POLL_S)
         else:
             return
     raise NodeError("the node's port does not answer")
 
 
 def _wait(
-    making: Mapping[str, Future[Sent]], data_folder: Path, node: NodeProcess, deadline_s: float, console: Console
+    making: Mapping[str, Future[Sent]], data_folder: Path, node: NodeProcess, deadline_s: float, story: Story
 ) -> dict[str, Finished]:
     """Until every study's answer is committed; says each step as it is seen in the store."""
     finished: dict[str, Finished] = {}
@@ -195,7 +254,7 @@ def _wait(
                 continue
             step = _step(explanation)
             if said.get(kind) != step:
-                console.print(f"node    {kind}: {step}")
+                story.tell(kind, step)
                 said[kind] = step
             if is_settled(explanation):
                 finished[kind] = Finished(sent=sent, explanation=explanation, seconds=time.monotonic() - sent.sent_at_s)
@@ -214,15 +273,16 @@ def _explanation(data_folder: Path, study_instance_uid: str) -> Explanation | No
 
 def _step(told: Explanation) -> str:
     if told.study.state is not StudyState.ROUTED:
-        return told.study.state
-    steps = []
-    for line in told.jobs:
-        committed = sum(delivery.state is DeliveryState.COMMITTED for delivery in line.deliveries)
-        steps.append(
-            f"{line.job.analyzer} {line.job.state}"
-            + (f", {committed} of {len(line.deliveries)} objects committed" if line.deliveries else "")
-        )
-    return "; ".join(steps)
+        return f"{told.study.state}: {told.study.state_reason}" if told.study.state_reason else told.study.state
+    return "; ".join(_job_step(line) for line in told.jobs)
+
+
+def _job_step(line: JobLine) -> str:
+    if not line.deliveries:
+        return f"analysis {line.job.state}"
+    stored = sum(each.state in (DeliveryState.SENT, DeliveryState.COMMITTED) for each in line.deliveries)
+    committed = sum(each.state is DeliveryState.COMMITTED for each in line.deliveries)
+    return f"{len(line.deliveries)} objects made, {stored} stored in the PACS, {committed} committed"
 
 
 def is_settled(told: Explanation) -> bool:
@@ -266,7 +326,8 @@ def _show(out: Path, finished: Finished, pacs: Pacs, data_folder: Path) -> Shown
             compared=compared,
             limitations=limitations,
             stored=len(fetched),
-            committed=bool(deliveries) and all(each.state is DeliveryState.COMMITTED for each in deliveries),
+            committed=len(fetched) == len(deliveries) > 0
+            and all(each.state is DeliveryState.COMMITTED for each in deliveries),
             seconds=finished.seconds,
             passed=passed(compared, sent.kind),
         ),
@@ -277,25 +338,24 @@ def _show(out: Path, finished: Finished, pacs: Pacs, data_folder: Path) -> Shown
 
 
 def _print_table(console: Console, answered: list[Answered]) -> None:
-    table = Table("study", "outcome", "measured", "truth", "objects", "committed", "seconds")
+    columns = ("study", "outcome", "measurement", "measured", "truth", "", "objects", "committed", "seconds")
+    table = Table(*columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for each in answered:
-        for index, line in enumerate(each.compared or (None,)):
-            head = index == 0
-            measured = "" if line is None else _measured(line)
-            truth = "" if line is None else f"{line.truth:.4g} ± {line.tolerance:.3g} {line.unit}"
-            table.add_row(
-                each.kind if head else "",
-                each.outcome if head else "",
-                measured,
-                truth,
-                str(each.stored) if head else "",
-                ("yes" if each.committed else "[red]no[/red]") if head else "",
-                f"{each.seconds:.0f}" if head else "",
-            )
+        committed = "yes" if each.committed else "[red]no[/red]"
+        head = (each.kind, each.outcome), (str(each.stored), committed, f"{each.seconds:.0f}")
+        for line in each.compared or (None,):
+            middle = ("", "", "", "") if line is None else _measured(line)
+            table.add_row(*head[0], *middle, *head[1])
+            head = ("", ""), ("", "", "")
+        table.add_section()
     console.print(table)
 
 
-def _measured(line: Compared) -> str:
-    value = "not measured" if line.measured is None else f"{line.measured:.4g}"
-    mark = "" if line.within else (" [red]off[/red]" if line.required else " [yellow]off (not required)[/yellow]")
-    return f"{line.key.replace('_', ' ')} {value}{mark}"
+def _measured(line: Compared) -> tuple[str, str, str, str]:
+    value = "-" if line.measured is None else f"{line.measured:.4g} {line.unit_shown}"
+    truth = f"{line.truth:.4g} ± {line.tolerance:.3g} {line.unit_shown}"
+    if line.within:
+        mark = "[green]within[/green]"
+    else:
+        mark = "[red]off[/red]" if line.required else "[yellow]off (not required)[/yellow]"
+    return line.name, value, truth, mark

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from types import FrameType
+from typing import IO, Any, Protocol
 
 import tomli_w
 
 from scp_node.errors import NodeError
+from scp_node.pipeline.children import LEASH
 
 PROGRAM = Path(__file__).resolve().parents[2] / "run_node.py"
 SHIPPED_ROUTES = PROGRAM.parent / "config" / "routes.toml"
 NODE_TITLE = "HAI_NODE"
 SCANNER_TITLE = "SCANNER"
 STOP_S = 30.0
+_SIGNAL_EXIT = 128
+"""A shell adds the signal's number to it."""
+_LAST_LINES = 20
 
 
 class Pacs(Protocol):
@@ -92,6 +100,37 @@ def write_configuration(folder: Path, data_folder: Path, ports: Ports, pacs_titl
     (folder / "routes.toml").write_text(SHIPPED_ROUTES.read_text(encoding="utf-8"), encoding="utf-8")
 
 
+@contextmanager
+def orderly_end() -> Iterator[None]:
+    """While it lasts, SIGTERM and SIGHUP unwind the stack like Ctrl-C does, so that nothing is left running."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(_SIGNAL_EXIT + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def start_process(command: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a server that dies with us, even by kill -9, and hears Ctrl-C only through us."""
+    leashed = [sys.executable, "-I", str(LEASH), "0", *command]
+    return subprocess.Popen(leashed, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def stop_process(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end; by force if it does not."""
+    process.terminate()
+    try:
+        process.wait(timeout=STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class NodeProcess:
     """``run_node.py serve`` as a process of its own."""
 
@@ -104,20 +143,17 @@ class NodeProcess:
         """Start it; :meth:`require_running` says whether it lives."""
         with self._log.open("wb") as log:
             command = [sys.executable, str(PROGRAM), "serve", "--config", str(self._config_folder)]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = start_process(command, log)
 
     def require_running(self) -> None:
         """Raise ``NodeError`` when it has ended."""
         if self._process is not None and self._process.poll() is not None:
-            raise NodeError(f"the node ended with exit code {self._process.returncode}; its log is {self._log}")
+            said = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LAST_LINES:]
+            raise NodeError(
+                "\n".join([f"the node ended with exit code {self._process.returncode}; its log {self._log}:", *said])
+            )
 
     def stop(self) -> None:
         """Ask it to end; by force if it does not."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            stop_process(self._process)
