@@ -121,6 +121,19 @@ def shunt_sentence(planar: PlanarReading | None, thresholds: Thresholds) -> str:
     return f"{sentence}."
 
 
+def device_sentence(planar: PlanarReading | None) -> str:
+    """Activity at the catheter tip in one sentence; empty without any, or where it decides the category itself."""
+    if planar is None or _hot_tip(planar) is not None:
+        return ""
+    tips = [item for item in planar.of_origin(Origin.DEVICE) if item.whereabouts.words == "catheter tip"]
+    if not tips:
+        return ""
+    share = 100 * sum(item.focus.share_fraction for item in tips)
+    return (
+        f"Hot spot at the porta, {share:.1f} % of the liver's counts: catheter tip (usually harmless) or small tumor."
+    )
+
+
 def _hot_tip(planar: PlanarReading | None) -> LocatedFocus | None:
     if planar is None:
         return None
@@ -151,15 +164,23 @@ def _extrahepatic_presence(planar: PlanarReading | None, spect: SpectReading | N
         return Presence.PRESENT
     if foci or (spect is not None and spect.foci):
         return Presence.INDETERMINATE
-    if planar is not None and not planar.passed(gates.POCKET):
+    if planar is not None and (not planar.passed(gates.POCKET) or _colloid_in_spleen(planar)):
         return Presence.INDETERMINATE
     return Presence.ABSENT
+
+
+def _colloid_in_spleen(planar: PlanarReading) -> bool:
+    return planar.colloid_given and any(
+        item.whereabouts.site == vocabulary.SPLEEN for item in planar.of_origin(Origin.PHYSIOLOGIC)
+    )
 
 
 def _extrahepatic_sentence(planar: PlanarReading | None, spect: SpectReading | None) -> str:
     organs = _extrahepatic_organs(planar, spect)
     if organs:
         return f"Activity outside the liver: {'; '.join(organs)}."
+    if planar is not None and _colloid_in_spleen(planar):
+        return "Uptake of the spleen may be residue of the colloid; no other activity outside the liver detected."
     if planar is not None and spect is None:
         return "No activity outside the liver detected; planar views find about 30 % of it."
     return "No activity outside the liver detected."

@@ -67,18 +67,25 @@ def _planar_page(views: Sequence[PlanarView], result: Assessed | NotAssessable) 
     figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white")
     regions = result.regions if isinstance(result, Assessed) else ()
     for number, view in enumerate(views):
-        top, bottom, left, right = _occupied(view.counts)
+        top, bottom, left, right = frame = _shown(view, regions)
         width = 0.305
         height = min(0.45, width * _INCHES[0] / _INCHES[1] * (bottom - top) / max(right - left, 1.0))
         at = 0.015 + 0.315 * number
         for row, logarithmic in enumerate((False, True)):
             place = (at, 0.955 - height - row * (height + 0.04), width, height)
-            _draw_view(figure.add_axes(place), view, regions, logarithmic=logarithmic)
+            _draw_view(figure.add_axes(place), view, regions, frame, logarithmic=logarithmic)
     _write(figure, result)
     return Picture(name="planar", rgb=rendered(figure), frame=views[0].frame)
 
 
-def _draw_view(axes: Axes, view: PlanarView, regions: Sequence[Region], *, logarithmic: bool) -> None:
+def _draw_view(
+    axes: Axes,
+    view: PlanarView,
+    regions: Sequence[Region],
+    shown: tuple[float, float, float, float],
+    *,
+    logarithmic: bool,
+) -> None:
     rows, columns = view.counts.shape
     extent = (0.0, float(columns), float(rows), 0.0)
     if logarithmic:
@@ -88,7 +95,7 @@ def _draw_view(axes: Axes, view: PlanarView, regions: Sequence[Region], *, logar
         axes.imshow(view.counts, cmap="gray_r", vmin=0.0, vmax=bright, extent=extent, interpolation="nearest")
     for region in regions:
         _draw_region(axes, region, view.frame, dark=logarithmic)
-    top, bottom, left, right = _occupied(view.counts)
+    top, bottom, left, right = shown
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.set_axis_off()
@@ -102,6 +109,23 @@ def _draw_view(axes: Axes, view: PlanarView, regions: Sequence[Region], *, logar
             x, 0.5, letter, transform=axes.transAxes, ha="center", va="center", fontsize=13, fontweight="bold",
             color="white" if logarithmic else "black",
         )  # fmt: skip
+
+
+def _shown(view: PlanarView, regions: Sequence[Region]) -> tuple[float, float, float, float]:
+    """What to show of a view: all that holds counts, but of a whole-body scan only where regions are, and around."""
+    top, bottom, left, right = _occupied(view.counts)
+    points = [
+        point
+        for region in regions
+        for outline in region.outlines
+        if outline.frame == view.frame
+        for point in outline.points_col_row
+    ]
+    if points and bottom - top > 1.4 * (right - left):
+        rows = [row for _, row in points]
+        middle, half = (min(rows) + max(rows)) / 2.0, max(0.7 * (max(rows) - min(rows)), 0.5 * (right - left))
+        top, bottom = max(top, middle - half), min(bottom, middle + half)
+    return top, bottom, left, right
 
 
 def _occupied(counts: NDArray[np.float32]) -> tuple[float, float, float, float]:

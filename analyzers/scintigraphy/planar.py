@@ -41,6 +41,7 @@ class PlanarReading:
     split: LobarSplit
     foci: tuple[LocatedFocus, ...]
     gates: tuple[Gate, ...]
+    colloid_given: bool = False
 
     def of_origin(self, origin: Origin) -> tuple[LocatedFocus, ...]:
         """Foci of one origin, in order."""
@@ -59,8 +60,19 @@ class PlanarRefusal:
     gates: tuple[Gate, ...] = ()
 
 
-def read_planar(series: Sequence[LoadedSeries], thresholds: Thresholds) -> PlanarReading | PlanarRefusal:
-    """Read the planar views of the macroaggregates."""
+def read_planar(
+    series: Sequence[LoadedSeries], thresholds: Thresholds, *, colloid_given: bool = False
+) -> PlanarReading | PlanarRefusal:
+    """Read the planar views of the macroaggregates.
+
+    Parameters
+    ----------
+    series : sequence of LoadedSeries
+        With views of the macroaggregates.
+    thresholds : Thresholds
+    colloid_given : bool
+        The study also holds a colloid scan, whose residue may lie under these views.
+    """
     views = [view for loaded in series for view in loaded.views]
     if not views:
         refused = tuple(f"{text[:1].upper()}{text[1:]}." for loaded in series for text in loaded.refusals)
@@ -81,17 +93,25 @@ def read_planar(series: Sequence[LoadedSeries], thresholds: Thresholds) -> Plana
             reasons=tuple(f"Planar views: {gate.name}: {gate.seen}; wanted {gate.wanted}." for gate in blocking),
             gates=checked,
         )
-    return _measured(pair, regions, checked, thresholds)
+    return _measured(pair, regions, checked, thresholds, colloid_given=colloid_given)
 
 
 def _measured(
-    pair: PlanarPair, regions: PlanarRegions, checked: tuple[Gate, ...], thresholds: Thresholds
+    pair: PlanarPair,
+    regions: PlanarRegions,
+    checked: tuple[Gate, ...],
+    thresholds: Thresholds,
+    *,
+    colloid_given: bool,
 ) -> PlanarReading:
     foci = find_foci(pair, regions, thresholds)
     liver = without_foci(regions, foci, pair.pixel_mm)
     landmarks = find_landmarks(pair, liver)
     split = split_lobes(pair, liver, landmarks, _taken(foci, liver), thresholds)
-    located = tuple(LocatedFocus(focus=focus, whereabouts=whereabouts_of(focus, landmarks)) for focus in foci)
+    located = tuple(
+        LocatedFocus(focus=focus, whereabouts=whereabouts_of(focus, landmarks, colloid_given=colloid_given))
+        for focus in foci
+    )
     in_pocket = sum(item.focus.share_fraction for item in located if item.whereabouts.words == "pump pocket")
     return PlanarReading(
         pair=pair,
@@ -100,6 +120,7 @@ def _measured(
         shunt=measure_shunt(pair, liver, thresholds),
         split=split,
         foci=located,
+        colloid_given=colloid_given,
         gates=(
             *checked,
             gates.liver_side_gate(split.left_share_fraction, split.left_to_right_level),

@@ -262,6 +262,11 @@ def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:
         limitations.append(f"Lung shunt fraction not assessable. {reading.shunt.reason}")
     elif limits := shunt_limits(reading, reading.shunt):
         limitations.append(f"Lung shunt fraction limited: {'; '.join(limits)}.")
+    if reading.colloid_given:
+        limitations.append(
+            "Colloid was given as well: its residue in liver, spleen and marrow is not subtracted, so uptake of spleen "
+            "and marrow is indeterminate and the lung shunt fraction may be too low."
+        )
     if not reading.passed(gates.LIVER_SIDE):
         limitations.append(
             "Most of the liver's counts lie on the left side: a left lobe alone, a mirrored body, or views whose names "

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from analyzers.contract import Assessed, Gate, NotAssessable, SeriesRole
 from analyzers.priors import Prior
-from analyzers.scintigraphy.answer import pattern_findings, perfusion_pattern, shunt_sentence
+from analyzers.scintigraphy.answer import (
+    device_sentence,
+    pattern_findings,
+    perfusion_pattern,
+    shunt_sentence,
+)
 from analyzers.scintigraphy.expectations import Role, study_roles
 from analyzers.scintigraphy.planar import PlanarReading, PlanarRefusal, read_planar
 from analyzers.scintigraphy.planar_answer import (
@@ -45,17 +50,15 @@ def analyze(images: StudyImages, priors: Sequence[Prior]) -> Assessed | NotAsses
 
 def read_study(images: StudyImages, thresholds: Thresholds) -> Readings:
     """Read the planar views and the better SPECT of a study."""
-    planar_series = [loaded for role in _PLANAR_ROLES for loaded in images.with_role(role)]
+    colloid_given = Role.PLANAR_COLLOID in images.roles.values()
     planar: PlanarReading | PlanarRefusal | None = None
-    if planar_series:
-        # Static views are sharper than a scan; the scan is read where no static pair can be.
-        for role in _PLANAR_ROLES:
-            chosen = images.with_role(role)
-            if chosen:
-                outcome = read_planar(chosen, thresholds)
-                planar = outcome if planar is None or isinstance(outcome, PlanarReading) else planar
-            if isinstance(planar, PlanarReading):
-                break
+    # Static views are sharper than a scan; the scan is read where no static pair can be.
+    for role in _PLANAR_ROLES:
+        chosen = images.with_role(role)
+        if not chosen or isinstance(planar, PlanarReading):
+            continue
+        outcome = read_planar(chosen, thresholds, colloid_given=colloid_given)
+        planar = outcome if planar is None or isinstance(outcome, PlanarReading) else planar
     return Readings(planar=planar, spect=_read_best_spect(images, thresholds))
 
 
@@ -87,7 +90,7 @@ def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) ->
     findings = pattern_findings(pattern, planar, spect)
     shunt = shunt_sentence(planar, thresholds)
     return Assessed(
-        conclusion=f"{pattern.sentence} {shunt}".strip(),
+        conclusion=" ".join(text for text in (pattern.sentence, device_sentence(planar), shunt) if text),
         findings=(
             *findings,
             *(focus_findings(planar.foci) if planar else ()),

@@ -24,8 +24,8 @@ _OTHER_NUCLIDE_WORDS = re.compile(
     r"|y[ \-]*90)",
     re.IGNORECASE,
 )
-_MAA_WORDS = re.compile(r"\bm\.?a\.?a\b|macro[ \-]?a|makro[ \-]?a|aggregated|albumin", re.IGNORECASE)
-_COLLOID_WORDS = re.compile(r"[ck]oll?o[iï]d|sul(?:ph|f)ur|schwefel|\btc[ \-]*sc\b|phyta", re.IGNORECASE)
+_MAA_WORDS = re.compile(r"\bm\.?a\.?a\b|ma[ck]ro[ \-]?a|aggregated|albumin", re.IGNORECASE)
+_COLLOID_WORDS = re.compile(r"[ck]ol{1,2}o[iï]d|sul(?:ph|f)ur|schwefel|\btc[ \-]*sc\b|phyta", re.IGNORECASE)
 _DESCRIPTIONS = (
     "SeriesDescription",
     "ProtocolName",

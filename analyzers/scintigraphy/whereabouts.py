@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from analyzers import vocabulary
 from analyzers.contract import Code
 from analyzers.scintigraphy.foci import PlanarFocus
@@ -17,6 +19,8 @@ from analyzers.scintigraphy.landmarks import Landmarks
 _IN_FRONT = 1.3
 _BEHIND = 0.8
 _COMPACT_MM = 34.0
+_PUMP_ASIDE_MM = 28.0
+_PUMP_MM = (55.0, 170.0)
 _ORGAN_WIDE_MM = 90.0
 _FAINT_FRACTION = 0.3
 
@@ -49,9 +53,17 @@ class Whereabouts:
     reason: str
 
 
-def whereabouts_of(focus: PlanarFocus, landmarks: Landmarks) -> Whereabouts:
-    """Guess where a focus lies."""
-    row, col = focus.peak_row_col
+def whereabouts_of(focus: PlanarFocus, landmarks: Landmarks, *, colloid_given: bool = False) -> Whereabouts:
+    """Guess where a focus lies.
+
+    Parameters
+    ----------
+    focus : PlanarFocus
+    landmarks : Landmarks
+    colloid_given : bool
+        A colloid scan belongs to the study: what spleen holds may be its residue.
+    """
+    row, col = (float(place) for place in np.argwhere(focus.mask_yx).mean(axis=0))
     left_mm = landmarks.left_of_midline_mm(col)
     below_dome_mm = landmarks.below_dome_mm(row)
     below_liver_mm = landmarks.below_liver_mm(row)
@@ -63,7 +75,7 @@ def whereabouts_of(focus: PlanarFocus, landmarks: Landmarks) -> Whereabouts:
     if below_liver_mm > 45.0:
         return _low(focus, below_liver_mm, left_mm, place)
     if left_mm > 55.0:
-        return _left_flank(focus, place)
+        return _left_flank(focus, place, colloid_given=colloid_given)
     if left_mm < -35.0:
         return _right_flank(focus, place)
     return _central(focus, left_mm, place)
@@ -93,7 +105,7 @@ def _above(below_dome_mm: float, place: str) -> Whereabouts:
 
 def _low(focus: PlanarFocus, below_liver_mm: float, left_mm: float, place: str) -> Whereabouts:
     height = f"{below_liver_mm:.0f} mm below the liver, {place}"
-    if abs(left_mm) > 45.0 and focus.front_back_ratio > 1.8:
+    if abs(left_mm) > _PUMP_ASIDE_MM and focus.front_back_ratio > _IN_FRONT and _is_pump_sized(focus):
         return Whereabouts(
             origin=Origin.DEVICE,
             site=vocabulary.ABDOMINAL_WALL,
@@ -109,7 +121,19 @@ def _low(focus: PlanarFocus, below_liver_mm: float, left_mm: float, place: str) 
     )
 
 
-def _left_flank(focus: PlanarFocus, place: str) -> Whereabouts:
+def _is_pump_sized(focus: PlanarFocus) -> bool:
+    """Pumps are 75 to 88 mm wide; tracer spilt round one lies as a ring or a sickle, or fills the pocket."""
+    return _PUMP_MM[0] <= focus.long_axis_mm <= _PUMP_MM[1] or focus.front_back_ratio > 3.0
+
+
+def _left_flank(focus: PlanarFocus, place: str, *, colloid_given: bool) -> Whereabouts:
+    if focus.front_back_ratio < _BEHIND and colloid_given:
+        return Whereabouts(
+            origin=Origin.PHYSIOLOGIC,
+            site=vocabulary.SPLEEN,
+            words="spleen, perhaps residue of the colloid",
+            reason=f"{place}; colloid was given before and stays in spleen and marrow",
+        )
     if focus.front_back_ratio < _BEHIND:
         return Whereabouts(
             origin=Origin.EXTRAHEPATIC, site=vocabulary.SPLEEN, words="spleen (or left kidney)", reason=place

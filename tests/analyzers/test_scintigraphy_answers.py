@@ -1,0 +1,167 @@
+"""From a phantom study to the answer that a surgeon reads, over the whole analyzer."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analyzers import vocabulary
+from analyzers.contract import Accept, AnalysisResult, Assessed, Decline, Declined, NotAssessable, Presence
+from analyzers.loading import open_study
+from analyzers.phantoms.__main__ import make_phantom
+from analyzers.phantoms.request import PhantomRequest
+from analyzers.result_check import check_pictures, check_result
+from analyzers.scintigraphy import ANALYZER
+from analyzers.volume import StudyImages
+
+SEED = 71
+
+
+def answered(folder: Path, *variants: str, seed: int = SEED) -> tuple[AnalysisResult, StudyImages]:
+    """Make a phantom and ask the analyzer."""
+    make_phantom(PhantomRequest(kind="scintigraphy", seed=seed, variants=tuple(sorted(variants))), folder)
+    study = open_study(folder / "dicom")
+    acceptance = ANALYZER.accepts(study.summary)
+    if isinstance(acceptance, Decline):
+        return Declined(reason=acceptance.reason), study
+    assert isinstance(acceptance, Accept)
+    images = study.with_roles(acceptance.roles)
+    return ANALYZER.analyze(images, ()), images
+
+
+def assessed(folder: Path, *variants: str, seed: int = SEED) -> Assessed:
+    result, _ = answered(folder, *variants, seed=seed)
+    assert isinstance(result, Assessed)
+    return result
+
+
+def corrected_shunt_fraction(result: Assessed) -> float:
+    return next(m.value for m in result.measurements if m.key == "lung_shunt_fraction_corrected")
+
+
+def category(result: Assessed) -> str:
+    value = result.findings[0].value
+    assert value is not None
+    return value.value
+
+
+def test_a_complete_study_says_so_and_states_its_low_sensitivity(tmp_path: Path) -> None:
+    result = assessed(tmp_path / "p", "complete")
+
+    assert category(result) == vocabulary.PERFUSION_COMPLETE.value
+    assert result.findings[1].presence is Presence.ABSENT
+    assert any("30 %" in text for text in result.limitations)
+
+
+def test_the_interval_of_the_lung_shunt_holds_the_truth(tmp_path: Path) -> None:
+    result = assessed(tmp_path / "p", "complete")
+    truth = json.loads((tmp_path / "p" / "truth.json").read_text(encoding="utf-8"))
+    true = {entry["key"]: entry for entry in truth["measurements"]}
+    values = {measurement.key: measurement for measurement in result.measurements}
+
+    for key in ("lung_shunt_fraction", "lung_shunt_fraction_corrected"):
+        assert values[key].value == pytest.approx(true[key]["value"], abs=true[key]["tolerance"])
+    corrected = values["lung_shunt_fraction_corrected"]
+    assert corrected.uncertainty is not None
+    assert abs(corrected.value - true["lung_shunt_fraction"]["value"]) <= corrected.uncertainty
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_lobe_without_uptake_is_not_perfused_or_resected(tmp_path: Path, side: str) -> None:
+    result = assessed(tmp_path / "p", f"missing-{side}-lobe")
+
+    assert category(result) == vocabulary.PERFUSION_INCOMPLETE.value
+    assert f"{side} lobe: not perfused or resected" in result.conclusion
+
+
+def test_an_extrahepatic_focus_is_numbered_outlined_and_weighed(tmp_path: Path) -> None:
+    result = assessed(tmp_path / "p", "extrahepatic-duodenum", "strong", seed=1002)
+
+    assert category(result) == vocabulary.PERFUSION_EXTRAHEPATIC.value
+    focus = next(region for region in result.regions if region.name == "focus-1")
+    assert {outline.frame.frame for outline in focus.outlines} == {1, 2}
+    assert {m.key for m in result.measurements if m.subject == "focus-1"} == {
+        "extrahepatic_share",
+        "extrahepatic_peak",
+        "extrahepatic_significance",
+    }
+
+
+def test_tracer_spilt_round_the_pump_makes_the_study_non_diagnostic(tmp_path: Path) -> None:
+    assert category(assessed(tmp_path / "p", "pocket-extravasation")) == vocabulary.PERFUSION_NON_DIAGNOSTIC.value
+
+
+def test_uptake_of_the_spleen_after_colloid_is_indeterminate(tmp_path: Path) -> None:
+    result = assessed(tmp_path / "p", "sulfur-colloid")
+
+    assert category(result) != vocabulary.PERFUSION_EXTRAHEPATIC.value
+    assert any("Colloid" in text for text in result.limitations)
+
+
+@pytest.mark.parametrize(
+    "variant", ["views-by-startangle", "views-by-text", "german", "separate-views", "scatter-window"]
+)
+def test_the_number_does_not_depend_on_how_the_views_are_named(tmp_path: Path, variant: str) -> None:
+    plain = assessed(tmp_path / "plain", "complete")
+    named = assessed(tmp_path / "named", variant)
+
+    def shunt(result: Assessed) -> float:
+        return next(m.value for m in result.measurements if m.key == "lung_shunt_fraction_corrected")
+
+    assert shunt(named) == pytest.approx(shunt(plain), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("variant", "word"), [("no-posterior", "posterior"), ("dual-isotope", "nuclides"), ("low-counts", "kcounts")]
+)
+def test_bad_input_gives_a_reason_and_no_number(tmp_path: Path, variant: str, word: str) -> None:
+    result, images = answered(tmp_path / "p", variant)
+
+    assert isinstance(result, NotAssessable)
+    assert any(word in reason for reason in result.reasons)
+    check_pictures(ANALYZER.illustrate(images, result))
+
+
+def test_a_scan_of_another_tracer_is_declined(tmp_path: Path) -> None:
+    result, _ = answered(tmp_path / "p", "not-hai")
+
+    assert isinstance(result, Declined)
+
+
+def test_planar_and_spect_together_keep_the_contract_and_draw_two_pages(tmp_path: Path) -> None:
+    result, images = answered(tmp_path / "p", "spect", "extrahepatic-stomach")
+
+    check_result(result)
+    assert isinstance(result, Assessed)
+    assert {segment.name for segment in result.segments} >= {"perfused-liver"}
+    pages = ANALYZER.illustrate(images, result)
+    check_pictures(pages)
+    assert [page.name for page in pages] == ["planar", "spect"]
+    again = ANALYZER.illustrate(images, result)
+    assert all(np.array_equal(first.rgb, second.rgb) for first, second in zip(pages, again, strict=True))
+
+
+def test_every_outline_is_a_polygon_inside_its_frame(tmp_path: Path) -> None:
+    result, images = answered(tmp_path / "p", "extrahepatic-spleen")
+    assert isinstance(result, Assessed)
+    rows_columns = {
+        (instance.sop_instance_uid): (instance.rows or 0, instance.columns or 0)
+        for series in images.summary.series
+        for instance in series.instances
+    }
+    for region in result.regions:
+        for outline in region.outlines:
+            points = np.asarray(outline.points_col_row)
+            rows, columns = rows_columns[outline.frame.sop_instance_uid]
+            assert len(points) > 5
+            assert points.min() >= 0.0
+            assert points[:, 0].max() <= columns
+            assert points[:, 1].max() <= rows
+
+
+def test_a_whole_body_scan_is_read(tmp_path: Path) -> None:
+    result = assessed(tmp_path / "p", "whole-body")
+
+    assert any(role.role == "whole-body" for role in result.roles)
+    assert any(measurement.key == "lung_shunt_fraction" for measurement in result.measurements)
