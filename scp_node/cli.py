@@ -6,6 +6,7 @@ not analysed (ignored, held or unknown) · 4 a peer does not answer.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import typer
 
 from scp_node import console
 from scp_node.conformance import conformance_statement
-from scp_node.domain.study import StudyEvent
+from scp_node.domain.study import StudyEvent, StudyState
 from scp_node.errors import NodeError, SettingsError, UnknownStudyError
 from scp_node.installed import installed_analyzers
 from scp_node.journal import start_journal
@@ -72,10 +73,16 @@ def says_faults_plainly(command: Callable[Arguments, None]) -> Callable[Argument
             console.complain(str(error))
             raise typer.Exit(FAILED) from error
         except OSError as error:
-            console.complain(f"{error.filename or 'the system'}: {error.strerror}")
+            console.complain(f"{error.filename or 'the system'}: {error.strerror}{_remedy(error)}")
             raise typer.Exit(FAILED) from error
 
     return plain
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "; the user who runs this must be able to write there"
+    return "; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
 
 
 @app.command()
@@ -179,6 +186,9 @@ def release(
     with _store(config) as (settings, database):
         studies, jobs, now = StudyStore(database), JobStore(database), now_utc()
         uid = _one(studies, study)
+        state = studies.get(uid).state
+        if state not in (StudyState.HELD, StudyState.IGNORED):
+            raise NodeError(f"study {uid} is {state}: only held and ignored studies are released (see also: requeue)")
         if studies.get(uid).conflict:
             studies.resolve_conflict(uid, now)
         if ignore:
@@ -266,7 +276,7 @@ def _found(studies: StudyStore, text: str) -> list[str]:
     found = [study.study_instance_uid for study in studies.find(text)]
     if not found:
         raise UnknownStudyError(
-            "no study has this UID, accession number or patient ID: it never arrived, or look at quarantine"
+            "no study has this UID, accession number or patient ID: it never arrived, or is counted as quarantined by status"
         )
     return found
 

@@ -6,21 +6,22 @@ Answers go to standard output, progress and complaints to standard error.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from scp_node.domain.delivery import DeliveryState
 from scp_node.domain.routing import Analyze, Routed
 from scp_node.errors import Fault
 from scp_node.offline import OfflineAnswer
 from scp_node.store.overview import Explanation, JobLine, Status
+from scp_node.store.transitions import EventRow
 
 STATUS_SCHEMA = "hai-status/1"
 
@@ -88,13 +89,12 @@ def status(told: Status, *, as_json: bool) -> None:
     say(f"spool    {told.spool.file_count} files, {gib:.2f} GiB; {told.spool.disk_free_bytes / 1024**3:.1f} GiB free")
     if told.oldest_unanswered_at is not None:
         say(f"oldest unanswered study: waits for {_age(told.oldest_unanswered_at, told.at)}")
-    if told.peers:
-        table = Table("peer", *DeliveryState, "oldest waits", "last cause")
-        for queue in told.peers:
-            waits = "" if queue.oldest_undelivered_at is None else _age(queue.oldest_undelivered_at, told.at)
-            counts = [str(queue.counts[state] or "") for state in DeliveryState]
-            table.add_row(queue.peer, *counts, waits, escape(queue.last_cause))
-        _out.print(table)
+    for queue in told.peers:
+        counts = ", ".join(f"{queue.counts[state]} {state}" for state in DeliveryState if queue.counts[state])
+        waits = queue.oldest_undelivered_at
+        oldest = "" if waits is None else f"; the oldest waits for {_age(waits, told.at)}"
+        cause = f": {queue.last_cause}" if queue.last_cause else ""
+        say(f"peer     {queue.peer}: {counts}{oldest}{cause}")
     for alarm in told.alarms:
         _out.print(f"[bold red]![/bold red] {escape(alarm.sentence)} {alarm.study_instance_uid}")
     if not told.alarms:
@@ -123,33 +123,43 @@ def explanation(told: Explanation, data_folder: Path) -> None:
     """Print why a study is where it is."""
     study = told.study
     _out.rule(f"study {study.study_instance_uid}")
-    say(f"{study.state}, revision {study.revision}, {study.instance_count} instances; {study.state_reason}")
+    say(f"{study.state}, revision {study.revision}, {_counted(study.instance_count, 'object')}: {study.state_reason}")
     if study.conflict:
         say(f"held by a conflict: {study.conflict}")
     _series(told)
     _decision(told)
     for line in told.jobs:
         _job(line, data_folder)
-    say("events")
-    for event in told.events:
-        change = f"{event.state_before} -> {event.state_after}" if event.state_after else ""
-        say(f"  {event.at:%Y-%m-%d %H:%M:%S} {event.subject} {event.event} {change} {event.reason}".rstrip())
+    say("events (UTC)")
+    for line_of_events in _event_lines(told.events):
+        say(f"  {line_of_events}")
+
+
+def _event_lines(events: Iterable[EventRow]) -> Iterator[str]:
+    """One line for each event; the same event again and again is one line with the number of times."""
+    for told, same in groupby(events, key=_event_text):
+        rows = list(same)
+        times = f" ({len(rows)} times until {rows[-1].at:%H:%M:%S})" if len(rows) > 1 else ""
+        yield f"{rows[0].at:%Y-%m-%d %H:%M:%S} {told}{times}"
+
+
+def _event_text(event: EventRow) -> str:
+    change = f" {event.state_before} -> {event.state_after}" if event.state_after else ""
+    return f"{event.subject} {event.event}{change}{f': {event.reason}' if event.reason else ''}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _series(told: Explanation) -> None:
-    table = Table("series", "modality", "images", "other", "called", "from", title="received", title_justify="left")
     for line in told.series:
-        table.add_row(
-            line.series_instance_uid,
-            line.modality,
-            str(line.usable_count),
-            str(line.other_count),
-            ", ".join(line.called_aes),
-            ", ".join(line.calling_aes),
-        )
-    _out.print(table)
+        other = f" and {_counted(line.other_count, 'other object')}" if line.other_count else ""
+        sent = f"from {', '.join(line.calling_aes)} to {', '.join(line.called_aes)}"
+        images = _counted(line.usable_count, "image")
+        say(f"series {line.series_instance_uid}: {line.modality}, {images}{other} {sent}")
     if told.correction_count:
-        say(f"{told.correction_count} instances came again with corrected headers")
+        say(f"{_counted(told.correction_count, 'object')} came again with corrected headers")
     for found in told.quarantined:
         say(f"in quarantine: {found.sop_instance_uid} ({found.reason})")
 
@@ -164,20 +174,20 @@ def _decision(told: Explanation) -> None:
         mark = "matched" if examined["matched"] else "no match"
         because = "; ".join(dict.fromkeys(examined["because"]))
         say(f"route {examined['route']}: {mark}{f' ({because})' if because else ''}")
-    if routed and routed.get("route") is None:
-        say(f"no route decided: {next(iter(routed['decision'].values()))}")
 
 
 def _job(line: JobLine, data_folder: Path) -> None:
     job = line.job
     cause = f"; last cause: {job.last_cause}" if job.last_cause else ""
-    say(f"job {job.job_id}: {job.analyzer}, revision {job.revision}, {job.state}, {job.attempts} attempts{cause}")
+    attempts = _counted(job.attempts, "attempt")
+    say(f"job {job.job_id}: {job.analyzer}, revision {job.revision}, {job.state}, {attempts}{cause}")
     result = data_folder / line.out_folder / "result.json" if line.out_folder else None
     if result is not None and result.is_file():
         _roles_and_gates(json.loads(result.read_text(encoding="utf-8")))
     for delivery in line.deliveries:
         told = f": {delivery.last_cause}" if delivery.last_cause else ""
-        say(f"  {delivery.encoded.kind} to {delivery.peer}: {delivery.state}, {delivery.attempts} attempts{told}")
+        attempts = _counted(delivery.attempts, "attempt")
+        say(f"  {delivery.encoded.kind} to {delivery.peer}: {delivery.state}, {attempts}{told}")
 
 
 def _roles_and_gates(result: Mapping[str, Any]) -> None:

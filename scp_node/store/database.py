@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from scp_node.errors import SpoolFullError, StoreError
 
@@ -55,7 +55,8 @@ class Database:
         Raises
         ------
         StoreError
-            Without ``migrate``, if there is no database or its tables are of another version.
+            If the file is no database or not ours to use; without ``migrate`` also if there is none, or its tables are
+            of another version.
         """
         file = data_folder / FILE_NAME
         if not migrate and not file.exists():
@@ -64,10 +65,16 @@ class Database:
         database = cls(_engine(file))
         with ExitStack() as on_failure:
             on_failure.callback(database.close)
-            if migrate:
-                database._migrate()
-            else:
-                database._require_newest_tables(file)
+            try:
+                if migrate:
+                    database._migrate()
+                else:
+                    database._require_newest_tables(file)
+            except DatabaseError as fault:
+                raise StoreError(
+                    f"{file} cannot be used ({fault.orig}): work as the user who owns the data folder; if the file is "
+                    "damaged, restore a backup (docs/install.md)"
+                ) from fault
             on_failure.pop_all()
         return database
 
