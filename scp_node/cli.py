@@ -276,7 +276,7 @@ def _found(studies: StudyStore, text: str) -> list[str]:
     found = [study.study_instance_uid for study in studies.find(text)]
     if not found:
         raise UnknownStudyError(
-            "no study has this UID, accession number or patient ID: it never arrived, or is counted as quarantined by status"
+            "no study has this UID, accession number or patient ID: it never arrived, or status counts it as quarantined"
         )
     return found
 
