@@ -21,6 +21,11 @@ from analyzers.scintigraphy.views import NoPair, PlanarPair, pair_views
 from analyzers.scintigraphy.whereabouts import Origin, Whereabouts, whereabouts_of
 from analyzers.volume import LoadedSeries
 
+_RIGHT_FLANK_MM = -95.0
+_RIGHT_SIDE_MM = -35.0
+_LOBE_ROWS_MM = (-20.0, 150.0)
+_FAINT_FRACTION = 0.3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocatedFocus:
@@ -104,9 +109,10 @@ def _measured(
     *,
     colloid_given: bool,
 ) -> PlanarReading:
-    foci = find_foci(pair, regions, thresholds)
+    found = find_foci(pair, regions, thresholds)
+    landmarks = find_landmarks(pair, without_foci(regions, found, pair.pixel_mm))
+    foci = tuple(focus for focus in found if not is_faint_right_lobe(focus, regions, landmarks))
     liver = without_foci(regions, foci, pair.pixel_mm)
-    landmarks = find_landmarks(pair, liver)
     split = split_lobes(pair, liver, landmarks, _taken(foci, liver), thresholds)
     located = tuple(
         LocatedFocus(focus=focus, whereabouts=whereabouts_of(focus, landmarks, colloid_given=colloid_given))
@@ -126,6 +132,21 @@ def _measured(
             gates.liver_side_gate(split.left_share_fraction, split.left_to_right_level),
             gates.pocket_gate(in_pocket / (1.0 + in_pocket), thresholds),
         ),
+    )
+
+
+def is_faint_right_lobe(focus: PlanarFocus, regions: PlanarRegions, landmarks: Landmarks) -> bool:
+    """Whether a focus is what a right lobe without proper perfusion still holds.
+
+    That is so where the liver as outlined does not reach to the right flank, and the focus lies there at its height.
+    """
+    right_edge = float(np.flatnonzero(regions.liver_yx.any(axis=0))[0])
+    row, column = (float(place) for place in np.argwhere(focus.mask_yx).mean(axis=0))
+    return (
+        landmarks.left_of_midline_mm(right_edge) > _RIGHT_FLANK_MM
+        and landmarks.left_of_midline_mm(column) < _RIGHT_SIDE_MM
+        and _LOBE_ROWS_MM[0] < landmarks.below_dome_mm(row) < _LOBE_ROWS_MM[1]
+        and focus.peak_fraction < _FAINT_FRACTION
     )
 
 

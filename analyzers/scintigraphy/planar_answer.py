@@ -9,6 +9,7 @@ import numpy as np
 from analyzers import vocabulary
 from analyzers.contract import Code, Finding, FrameRef, Grade, Measurement, Outline, Presence, Region
 from analyzers.scintigraphy import gates
+from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import LocatedFocus, PlanarReading
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt
 from analyzers.scintigraphy.thresholds import Thresholds
@@ -157,6 +158,8 @@ def shunt_limits(reading: PlanarReading, shunt: LungShunt) -> tuple[str, ...]:
         limits.append("at least: the field cuts the lungs")
     if not shunt.lungs_seen:
         limits.append("no lung stands out; the place where lungs must lie was measured")
+    if reading.split.uptake is not LobeUptake.BOTH:
+        limits.append("a lobe without uptake: what it still holds lies over lung and background, so perhaps too high")
     for name, words in (
         (gates.ALIGNMENT, "views shifted against each other"),
         (gates.LIVER_IN_FIELD, "liver cut by the field, so the fraction is too high"),

@@ -18,6 +18,7 @@ from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.views import PlanarPair
 
 _CORE_BLUR_MM = 20.0
+_DOME_BLUR_MM = 15.0
 _LARGE_SHARE_FRACTION = 0.25
 _LUNG_BLUR_MM = 9.0
 _LUNG_REACH_MM = 230.0
@@ -89,7 +90,7 @@ def find_regions(pair: PlanarPair, thresholds: Thresholds) -> PlanarRegions | No
         return NoLiver(reason="No hot region of the size of a liver was found.")
     pixel_mm = pair.pixel_mm
     from_hot_mm = ndimage.distance_transform_edt(~hot.hot_yx) * pixel_mm
-    dome = int(np.flatnonzero(hot.liver_yx.any(axis=1))[0])
+    dome = _top_row(hot.liver_yx)
     below_dome = np.arange(pair.field_yx.shape[0])[:, None] > dome + 40.0 / pixel_mm
     clear = pair.field_yx & (from_hot_mm > thresholds.halo_distance_mm)
     sources = dilated(hot.hot_yx, thresholds.liver_blur_margin_mm, pixel_mm)
@@ -145,20 +146,38 @@ def _find_liver(pair: PlanarPair, thresholds: Thresholds) -> _HotOrgans | None:
     core = _most_cranial_large(coarse > 0.5 * coarse.max(), fine)
     if core is None:
         return None
-    level = float(np.median(fine[core]))
-    # The lungs' level is read above the core, which cannot creep upwards as the outline may.
-    lungs = _level_above(pair, fine, int(np.flatnonzero(core.any(axis=1))[0]))
-    liver, hot = core, core
+    lungs = thresholds.lung_margin_factor * _level_above(pair, fine, _top_row(core))
+    allowed = np.ones(fine.shape, np.bool_)
+    if lungs > thresholds.liver_edge_fraction * float(np.median(fine[core])):
+        # Lungs so bright that outline and core would climb into them: nothing far above the step at the dome is liver.
+        # Elsewhere the steepest step may be the edge of a hot tumour, and is not asked for.
+        dome = _dome_row(fine, coarse, core)
+        lungs = thresholds.lung_margin_factor * _level_above(pair, fine, dome)
+        allowed[: max(0, dome - round(_DOME_BLUR_MM / pair.pixel_mm))] = False
+        core = core & allowed
+    core_level = float(np.median(fine[core]))
+    liver, hot, level = core, core, core_level
     for _ in range(6):
-        edge = float(
-            np.clip(thresholds.lung_margin_factor * lungs / max(level, 1e-9), thresholds.liver_edge_fraction, 0.6)
-        )
-        hot = fine > edge * level
+        # Never above most of the core's level, so that very bright lungs cannot make the liver vanish.
+        hot = (fine > min(max(thresholds.liver_edge_fraction * level, lungs), 0.7 * core_level)) & allowed
         found = _most_cranial_large(hot, fine)
         if found is None or not found.any():
             return None
         liver, level = found, float(np.median(fine[found]))
     return _HotOrgans(liver_yx=np.asarray(ndimage.binary_fill_holes(liver), np.bool_), hot_yx=hot, level_counts=level)
+
+
+def _dome_row(fine_yx: NDArray[np.float64], coarse_yx: NDArray[np.float64], core_yx: NDArray[np.bool_]) -> int:
+    """Row of the steepest rise, from head to feet, towards the brightest row of the core's hottest columns."""
+    hottest = core_yx & (coarse_yx > 0.7 * coarse_yx[core_yx].max())
+    profile = fine_yx[:, hottest.any(axis=0)].mean(axis=1)
+    rows = np.flatnonzero(hottest.any(axis=1))
+    peak = int(rows[0] + np.argmax(profile[rows[0] : rows[-1] + 1]))
+    return int(np.argmax(np.diff(profile[: peak + 1]))) if peak > 0 else int(rows[0])
+
+
+def _top_row(mask_yx: NDArray[np.bool_]) -> int:
+    return int(np.flatnonzero(mask_yx.any(axis=1))[0])
 
 
 def _most_cranial_large(mask_yx: NDArray[np.bool_], level_yx: NDArray[np.float64]) -> NDArray[np.bool_] | None:
@@ -180,9 +199,9 @@ def _most_cranial_large(mask_yx: NDArray[np.bool_], level_yx: NDArray[np.float64
 
 
 def _level_above(pair: PlanarPair, fine_yx: NDArray[np.float64], top_row: int) -> float:
-    """90th percentile of the band from 55 to 180 mm above a row, which holds the lungs if any are in the field."""
+    """90th percentile of the band from 30 to 150 mm above a row, which holds the lungs if any are in the field."""
     band = np.zeros(fine_yx.shape, np.bool_)
-    first, last = (max(0, top_row - round(reach_mm / pair.pixel_mm)) for reach_mm in (180.0, 55.0))
+    first, last = (max(0, top_row - round(reach_mm / pair.pixel_mm)) for reach_mm in (150.0, 30.0))
     band[first:last] = True
     band &= pair.field_yx
     return float(np.percentile(fine_yx[band], 90)) if band.sum() > 30 else 0.0
@@ -199,7 +218,7 @@ def _find_lungs(
     ]
     uptake = np.sqrt(left_over[0] * left_over[1])
     rows = np.arange(uptake.shape[0])[:, None]
-    dome = int(np.flatnonzero(hot.liver_yx.any(axis=1))[0])
+    dome = _top_row(hot.liver_yx)
     from_hot_mm = ndimage.distance_transform_edt(~hot.hot_yx) * pixel_mm
     reach = pair.field_yx & (rows > dome - _LUNG_REACH_MM / pixel_mm)
     band = reach & (rows < dome - 55.0 / pixel_mm) & (from_hot_mm > 30.0)
@@ -207,7 +226,10 @@ def _find_lungs(
     if band.sum() * pixel_mm**2 < 4000.0:
         return nothing, 0.0
     level = float(np.percentile(uptake[band], 90))
-    zone = reach & (rows < dome + _BASE_BELOW_DOME_MM / pixel_mm) & (from_hot_mm > _clearance_mm(thresholds))
+    # Only on the left does a lung reach below the dome; right of the liver lies what a missing right lobe still holds.
+    right_of_liver = np.arange(uptake.shape[1])[None, :] < np.argwhere(hot.liver_yx)[:, 1].mean()
+    base = np.where(right_of_liver, dome, dome + _BASE_BELOW_DOME_MM / pixel_mm)
+    zone = reach & (rows < base) & (from_hot_mm > _clearance_mm(thresholds))
     bright = zone & (uptake > thresholds.lung_edge_fraction * level) & (uptake < 3.0 * level)
     bright = ndimage.binary_opening(bright, iterations=max(1, round(8.0 / pixel_mm)))
     labels, count = ndimage.label(bright)

@@ -20,7 +20,7 @@ _MAA_CODES = {vocabulary.MAA.value, "C-B1201"}
 _COLLOID_CODES = {vocabulary.SULFUR_COLLOID.value, "C-B1226"}
 _TECHNETIUM_WORDS = re.compile(r"tc[ \-]*99|99m?[ \-]*tc|technet|pertec", re.IGNORECASE)
 _OTHER_NUCLIDE_WORDS = re.compile(
-    r"\b(?:in(?:dium)?[ \-]*111|i(?:od(?:ine)?)?[ \-]*1(?:23|31)|ga(?:llium)?[ \-]*6[78]|tl[ \-]*201|lu[ \-]*177"
+    r"\b(?:in(?:dium)?[ \-]*111|(?:i|[ij]od|iodine)[ \-]*1(?:23|31)|ga(?:llium)?[ \-]*6[78]|tl[ \-]*201|lu[ \-]*177"
     r"|y[ \-]*90)",
     re.IGNORECASE,
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analyzers import vocabulary
-from analyzers.contract import Accept, AnalysisResult, Assessed, Decline, Declined, NotAssessable, Presence
+from analyzers.contract import Accept, AnalysisResult, Assessed, Decline, Declined, Grade, NotAssessable, Presence
 from analyzers.loading import open_study
 from analyzers.phantoms.__main__ import make_phantom
 from analyzers.phantoms.request import PhantomRequest
@@ -73,6 +73,8 @@ def test_a_lobe_without_uptake_is_not_perfused_or_resected(tmp_path: Path, side:
 
     assert category(result) == vocabulary.PERFUSION_INCOMPLETE.value
     assert f"{side} lobe: not perfused or resected" in result.conclusion
+    shunt = next(m for m in result.measurements if m.key == "lung_shunt_fraction_corrected")
+    assert shunt.grade is Grade.LIMITED
 
 
 def test_an_extrahepatic_focus_is_numbered_outlined_and_weighed(tmp_path: Path) -> None:
@@ -121,6 +123,22 @@ def test_bad_input_gives_a_reason_and_no_number(tmp_path: Path, variant: str, wo
     assert isinstance(result, NotAssessable)
     assert any(word in reason for reason in result.reasons)
     check_pictures(ANALYZER.illustrate(images, result))
+
+
+def test_lungs_nearly_as_bright_as_the_liver_are_not_taken_for_liver(tmp_path: Path) -> None:
+    result = assessed(tmp_path / "p", "lung-shunt-high", seed=2060)
+    truth = json.loads((tmp_path / "p" / "truth.json").read_text(encoding="utf-8"))
+    true = next(m["value"] for m in truth["measurements"] if m["key"] == "lung_shunt_fraction")
+
+    assert true > 0.25
+    assert corrected_shunt_fraction(result) == pytest.approx(true, rel=0.2)
+
+
+def test_what_an_unperfused_right_lobe_still_holds_is_no_focus(tmp_path: Path) -> None:
+    result = assessed(tmp_path / "p", "missing-right-lobe", seed=2041)
+
+    assert category(result) == vocabulary.PERFUSION_INCOMPLETE.value
+    assert not any(region.name.startswith("focus") for region in result.regions)
 
 
 def test_a_scan_of_another_tracer_is_declined(tmp_path: Path) -> None:
