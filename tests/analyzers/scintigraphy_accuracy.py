@@ -1,6 +1,6 @@
 """How near the scintigraphy analyzer comes to the truth of phantoms it was not developed on.
 
-``python -m tests.analyzers.scintigraphy_accuracy --model evaluation --studies 64 --first-seed 6001`` prints one line
+``python -m tests.analyzers.scintigraphy_accuracy --model evaluation --studies 96 --first-seed 7001`` prints one line
 for each study and a table at the end; ``--markdown`` prints the table alone as it stands in
 ``docs/benchmarks/scintigraphy-first.md``.
 """
@@ -30,7 +30,7 @@ from analyzers.scintigraphy import ANALYZER
 
 Model = Literal["development", "evaluation"]
 
-# A case mix, repeated: a third without fault, the others spread over what can be wrong.
+# A case mix, repeated: a quarter without fault, the others spread over what can be wrong.
 CASES: tuple[tuple[str, ...], ...] = (
     ("complete",),
     ("extrahepatic-stomach",),
