@@ -10,6 +10,7 @@ import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, ParamSpec
@@ -153,7 +154,9 @@ def status(
     """Say what is received, under way, answered, and what needs a person."""
     with _store(config) as (settings, database):
         overview = Overview(database, settings.node.data_folder)
-        console.status(overview.status(now_utc()), as_json=json)
+        held_warning = timedelta(days=settings.node.retention.held_warning_d)
+        held = StudyStore(database).in_state(StudyState.HELD)
+        console.status(overview.status(now_utc(), held_warning=held_warning), held, as_json=json)
 
 
 @app.command()
@@ -276,7 +279,7 @@ def _found(studies: StudyStore, text: str) -> list[str]:
     found = [study.study_instance_uid for study in studies.find(text)]
     if not found:
         raise UnknownStudyError(
-            "no study has this UID, accession number or patient ID: it never arrived, or status counts it as quarantined"
+            "no study has this UID, accession number or patient ID: it never arrived, or is in quarantine (see status)"
         )
     return found
 

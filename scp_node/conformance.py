@@ -10,10 +10,16 @@ from importlib.metadata import version
 
 from pydicom.uid import UID
 
-from scp_node.dimse.services import STORAGE_COMMITMENT, STUDY_ROOT_FIND, VERIFICATION
+from scp_node.dimse.services import (
+    STORAGE_COMMITMENT,
+    STORAGE_COMMITMENT_INSTANCE,
+    STUDY_ROOT_FIND,
+    VERIFICATION,
+)
 from scp_node.domain.delivery import ObjectKind
 from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scp_node.inbound.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from scp_node.outbound.faults import REFUSALS_BELIEVED
 from scp_node.settings import Peer, Settings, Verification
 
 SENT: dict[ObjectKind, tuple[str, ...]] = {
@@ -36,6 +42,15 @@ REJECTIONS = (
      "1 service-user", "3"),
     ("more associations than maximum_associations", "2 rejected-transient", "3 service-provider (presentation)", "2"),
 )  # fmt: skip
+ANSWERS = (
+    ("0x0000", "sent"),
+    ("0x0111, 0x0001, 0xBxxx", "sent; the warning is kept"),
+    ("0xA7xx, 0x0124, every other", "tried again, for ever"),
+    ("0xA9xx, 0xCxxx", f"tried again; after {REFUSALS_BELIEVED} refusals of the object a person is asked"),
+    ("0x0122, 0x0117, or no presentation context accepted", "a person is asked"),
+    ("no answer, abort, rejection", "tried again, for ever"),
+)
+"""What each answer to our C-STORE leads to; the table itself is in ``outbound.faults``."""
 
 
 def conformance_statement(settings: Settings) -> str:
@@ -102,7 +117,9 @@ on the association of the request or on one that the archive opens.
 | AE titles answered to | {", ".join(settings.node.receiving.ae_titles)} |
 | AE title when calling | {settings.node.receiving.ae_titles[0]} |
 | application context | 1.2.840.10008.3.1.1.1 |
-| asynchronous operations | not negotiated |"""
+| asynchronous operations | not negotiated |
+| SOP class extended negotiation, user identity | not negotiated |
+| media storage (PS3.10), worklist, MPPS, query or retrieve by others | not supported |"""
 
 
 def _acceptor(settings: Settings) -> str:
@@ -114,7 +131,7 @@ def _acceptor(settings: Settings) -> str:
     ]
     return f"""## 3. Association acceptor
 
-At most {receiving.maximum_associations} associations at once in each of {receiving.processes} receiver processes;
+Receiver processes: {receiving.processes}, each with at most {receiving.maximum_associations} associations at once;
 maximum PDU length {receiving.maximum_pdu_bytes} bytes; an association without traffic is aborted after
 {receiving.network_timeout_s:g} s.
 
@@ -139,9 +156,9 @@ Storage Commitment Push Model ({STORAGE_COMMITMENT}) is accepted with the caller
 
 {_table(("status", "meaning", "when"), STATUSES)}
 
-The same SOP Instance UID again: the same data set, or the same pixels with other headers or in another transfer
-syntax, is answered with success; other pixels or geometry are kept apart, answered with success, and the study is held
-for a person."""
+Level of conformance 2 (full): every attribute is kept as received. The same SOP Instance UID again: the same data set,
+or the same pixels with other headers or in another transfer syntax, is answered with success; other pixels or geometry
+are kept apart, answered with success, and the study is held for a person."""
 
 
 def _requestor(settings: Settings) -> str:
@@ -167,7 +184,30 @@ then after {delivery.wait_factor:g} times as long each time, up to {delivery.lon
 nothing is given up silently. A new storage commitment request with a new transaction UID is made when no report came
 within {delivery.commitment_wait_s:g} s.
 
-{_table(("object", "SOP class", "UID"), sent)}"""
+{_table(("object", "SOP class", "UID"), sent)}
+
+### 4.1 Storage SCU
+
+Each object is proposed in the transfer syntax in which it was made, Explicit VR Little Endian; it is not converted.
+Segmentations and key images are sent before the reports that point at them. What an answer leads to:
+
+{_table(("answer to C-STORE", "then"), ANSWERS)}
+
+### 4.2 Storage commitment SCU
+
+N-ACTION (action type 1) on the well-known instance {STORAGE_COMMITMENT_INSTANCE}, for the objects of one peer that
+were answered with success. The N-EVENT-REPORT is taken on the same association or on one that the archive opens to our
+port, with the SCP role negotiated by SCP/SCU role selection.
+
+| event type | then |
+|---|---|
+| 1 storage commitment request successful | the delivery ends: committed |
+| 2 failures exist | what it holds is committed; what it does not hold is sent again |
+
+### 4.3 Query SCU
+
+C-FIND, Study Root, where a peer is asked: at IMAGE level by Study, Series and SOP Instance UID, to see that an object
+is held; at STUDY level by Study Instance UID, to compare Patient ID and Accession Number before delivery."""
 
 
 def _network(settings: Settings) -> str:
@@ -183,11 +223,16 @@ def _objects() -> str:
 All objects belong to the study that was analysed, in series of their own, with deterministic UIDs: the same input gives
 the same objects, and a later revision names its predecessor.
 
-* Comprehensive 3D SR: TID 1500 Measurement Report with TID 1410, 1411 and 1501 groups; COMPLETE, PRELIMINARY,
-  UNVERIFIED.
-* Basic Text SR: the same answer in sentences.
-* Segmentation: BINARY; segments that overlap are in separate instances and series.
-* Secondary Capture: the montage, with "automated, unverified" burned in.
+| object | what it holds |
+|---|---|
+| Comprehensive 3D SR | TID 1500 with TID 1410, 1411 and 1501 groups, on source images and segments; \
+COMPLETE, PRELIMINARY, UNVERIFIED |
+| Basic Text SR | the same answer in sentences: conclusion, findings, measurements, limitations, origin |
+| Segmentation | BINARY, on the frame of reference of its source series; overlapping segments are in separate series |
+| Secondary Capture | the montage, RGB, with "automated, unverified" burned in |
+
+Copied from the source study: Patient's Name, ID and its issuer, Birth Date, Sex, Study Instance UID, Date, Time, ID and
+Description, Accession Number, Referring Physician's Name, Specific Character Set. The newest values received are used.
 
 Content Qualification is RESEARCH. Private coding scheme: 99HAIPUMP, declared in Coding Scheme Identification
 Sequence. Each object names the algorithm in Contributing Equipment Sequence (purpose 109102 DCM) with its Device

@@ -6,7 +6,7 @@ Answers go to standard output, progress and complaints to standard error.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from itertools import groupby
@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from scp_node.domain.delivery import DeliveryState
 from scp_node.domain.routing import Analyze, Routed
+from scp_node.domain.study import Study
 from scp_node.errors import Fault
 from scp_node.offline import OfflineAnswer
 from scp_node.store.overview import Explanation, JobLine, Status
@@ -76,10 +77,10 @@ def offline_answer(answer: OfflineAnswer) -> None:
             say(f"  {path}")
 
 
-def status(told: Status, *, as_json: bool) -> None:
+def status(told: Status, held: Sequence[Study], *, as_json: bool) -> None:
     """Print the state of the node."""
     if as_json:
-        _out.print_json(json.dumps(status_json(told)))
+        _out.print_json(json.dumps(status_json(told, held)))
         return
     studies = ", ".join(f"{count} {state}" for state, count in told.studies.items() if count) or "none"
     jobs = ", ".join(f"{count} {state}" for state, count in told.jobs.items() if count) or "none"
@@ -95,13 +96,16 @@ def status(told: Status, *, as_json: bool) -> None:
         oldest = "" if waits is None else f"; the oldest waits for {_age(waits, told.at)}"
         cause = f": {queue.last_cause}" if queue.last_cause else ""
         say(f"peer     {queue.peer}: {counts}{oldest}{cause}")
+    for study in held:
+        if not study.conflict:  # a conflict is an alarm, below
+            say(f"? study {study.study_instance_uid} is held: {study.state_reason}; decide with release")
     for alarm in told.alarms:
         _out.print(f"[bold red]![/bold red] {escape(alarm.sentence)} {alarm.study_instance_uid}")
-    if not told.alarms:
+    if not told.alarms and not held:
         say("nothing needs a person")
 
 
-def status_json(told: Status) -> dict[str, Any]:
+def status_json(told: Status, held: Sequence[Study]) -> dict[str, Any]:
     """The state of the node with stable keys (``hai-status/1``)."""
     return {
         "schema": STATUS_SCHEMA,
@@ -114,6 +118,7 @@ def status_json(told: Status) -> dict[str, Any]:
         "peers": {queue.peer: {state.value: count for state, count in queue.counts.items()} for queue in told.peers},
         "spool": asdict(told.spool),
         "quarantine_count": told.quarantine_count,
+        "held": [{"study": study.study_instance_uid, "reason": study.state_reason} for study in held],
         "failed_jobs": [{**asdict(job), "failed_at": job.failed_at.isoformat()} for job in told.failed_jobs],
         "alarms": [asdict(alarm) for alarm in told.alarms],
     }

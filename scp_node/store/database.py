@@ -12,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
@@ -111,7 +112,13 @@ class Database:
         with self.writing() as connection:
             config = _alembic_config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as fault:
+                raise StoreError(
+                    f"the database was written by a newer program ({fault}): install that one again, or restore the "
+                    "backup made before the upgrade (docs/install.md)"
+                ) from fault
 
     def _require_newest_tables(self, file: Path) -> None:
         wanted = ScriptDirectory.from_config(_alembic_config()).get_current_head()
