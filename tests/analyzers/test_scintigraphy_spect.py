@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nrrd
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -110,11 +111,27 @@ def test_an_empty_volume_is_refused() -> None:
     assert isinstance(read_spect(volume_of(np.zeros(SHAPE)), True, DEFAULTS), SpectRefusal)
 
 
-def test_the_real_spect_has_the_liver_that_a_reader_outlined(real_data_dir: Path, tmp_path: Path) -> None:
-    source = real_data_dir / "maa_spect" / "maa_spect.nrrd"
-    if not source.is_file():
-        pytest.skip(f"{source} is not there")
-    write_spect(read_nrrd(source), tmp_path / "study" / "spect.dcm", "NM LIVER PERFUSION MAA SPECT")
+def outlined_by_a_reader(path: Path, volume: Volume) -> NDArray[np.bool_]:
+    """The perfused volume that a reader outlined on the CT (layer 2), at the voxel centres of the SPECT."""
+    layers, header = nrrd.read(str(path))
+    steps = np.asarray(header["space directions"], np.float64)[-3:]
+    shape = volume.voxels_zyx.shape
+    points = volume.to_lps_mm(np.argwhere(np.ones(shape, np.bool_)).astype(np.float64))
+    indices = np.rint((points - np.asarray(header["space origin"], np.float64)) @ np.linalg.inv(steps)).astype(int)
+    inside = ((indices >= 0) & (indices < np.asarray(layers.shape[1:]))).all(axis=1)
+    mask = np.zeros(len(points), np.bool_)
+    i, j, k = indices[inside].T
+    mask[inside] = layers[2][i, j, k] == 1
+    return mask.reshape(shape)
+
+
+def test_the_region_on_a_real_spect_holds_what_a_reader_outlined_as_perfused(
+    real_data_dir: Path, tmp_path: Path
+) -> None:
+    folder = real_data_dir / "maa_spect"
+    if not (folder / "maa_spect.nrrd").is_file():
+        pytest.skip(f"{folder} holds no SPECT")
+    write_spect(read_nrrd(folder / "maa_spect.nrrd"), tmp_path / "study" / "spect.dcm", "NM LIVER PERFUSION MAA SPECT")
     study = open_study(tmp_path / "study")
     acceptance = ANALYZER.accepts(study.summary)
     assert isinstance(acceptance, Accept)
@@ -122,9 +139,13 @@ def test_the_real_spect_has_the_liver_that_a_reader_outlined(real_data_dir: Path
     result = ANALYZER.analyze(study.with_roles(acceptance.roles), ())
 
     assert isinstance(result, Assessed)
-    values = {(m.key, m.subject): m.value for m in result.measurements}
-    # A reader outlined 1726 ml of liver on the CT, holding about 60 % of the counts; uptake is blurred by breathing.
-    assert values["perfused_volume", "perfused-liver"] == pytest.approx(1726.0, rel=0.2)
-    assert values["liver_activity_share", "perfused-liver"] == pytest.approx(0.64, abs=0.1)
-    # The lower left kidney is not called perfusion.
+    found = next(segment.mask_planes for segment in result.segments if segment.name == "perfused-liver")
+    perfused = outlined_by_a_reader(
+        folder / "segments.seg.nrrd", study.load(study.summary.series[0].series_instance_uid).volumes[0]
+    )
+    overlap = float((found & perfused).sum())
+    assert overlap / float(perfused.sum()) > 0.97
+    # Too large by blur, breathing and the upper pole of the right kidney: 0.77 when this was written.
+    assert 2.0 * overlap / float(found.sum() + perfused.sum()) > 0.7
+    # The left kidney is not called perfusion.
     assert any("kidney" in text for text in result.limitations)
