@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,6 +41,9 @@ from scp_node.store.studies import StudyStore
 TICK_S = 0.5
 LEASES_S = 5.0
 RETENTION_S = 600.0
+LOCK_WAIT_S = 15.0
+"""Longer than receivers of a killed node take to end."""
+LOCK_POLL_S = 0.2
 
 
 class DataFolderTakenError(NodeError):
@@ -69,12 +73,13 @@ class Node:
         self._journal = journal("node")
         data_folder = settings.node.data_folder
         with ExitStack() as undo:
-            undo.callback(os.close, _lock(data_folder))
+            lock = _lock(data_folder)
+            undo.callback(os.close, lock)
             self._database = Database.open(data_folder, migrate=True)
             undo.callback(self._database.close)
             self._make_stores(data_folder)
             self._make_stages(versions)
-            self._receivers = Receivers(settings.folder, settings.node.receiving)
+            self._receivers = Receivers(settings.folder, settings.node.receiving, lock)
             self._close = undo.pop_all()
 
     def _make_stores(self, data_folder: Path) -> None:
@@ -197,14 +202,23 @@ def patience(completion: CompletionSettings) -> Patience:
 
 
 def _lock(data_folder: Path) -> int:
-    """Take the data folder for this process; the lock ends with the process, however it ends."""
+    """Take the data folder for this process and its receivers; the lock ends with the last of them, however it ends.
+
+    Receivers outlive a killed node by the seconds that they give to open associations. Before they are gone nobody may
+    recover: a file of theirs whose row is still to come would look like one without a row.
+    """
     data_folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(data_folder / "node.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise DataFolderTakenError(
-            f"another node works on {data_folder}: stop it, or name another data_folder"
-        ) from error
-    return descriptor
+    deadline_s = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() < deadline_s:
+                time.sleep(LOCK_POLL_S)
+                continue
+            os.close(descriptor)
+            raise DataFolderTakenError(
+                f"another node works on {data_folder}: stop it, or name another data_folder"
+            ) from error
+        return descriptor

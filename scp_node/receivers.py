@@ -23,10 +23,22 @@ class PortTakenError(NodeError):
 
 
 class Receivers:
-    """Keeps ``processes`` receivers alive."""
+    """Keeps ``processes`` receivers alive.
 
-    def __init__(self, config_folder: Path, settings: ReceivingSettings) -> None:
+    Parameters
+    ----------
+    config_folder : Path
+        What they read.
+    settings : ReceivingSettings
+        Port and number.
+    lock : int
+        Descriptor of the data folder's lock. Every receiver inherits it: the folder is free for another node only when
+        the last of them has ended, also after the main process was killed.
+    """
+
+    def __init__(self, config_folder: Path, settings: ReceivingSettings, lock: int) -> None:
         self._config_folder = config_folder
+        self._lock = lock
         self._settings = settings
         self._listener = _port(settings)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -63,7 +75,9 @@ class Receivers:
         descriptor = self._listener.fileno()
         command = [sys.executable, "-m", "scp_node.inbound", "--config", str(self._config_folder)]
         command += ["--receiver", str(number), "--listen-fd", str(descriptor)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=(descriptor,))
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=(descriptor, self._lock)
+        )
         if process.stdout is None or not process.stdout.readline().startswith(READY):
             process.kill()
             process.wait()

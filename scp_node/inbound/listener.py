@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -213,8 +214,7 @@ def main(arguments: Sequence[str]) -> int:
     die_with_parent()
     quiet_libraries()
     know_retired_storage_classes()
-    # Before any thread is made, so that all of them leave these signals to this one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    asked_to_end = hear_signals()
     try:
         listening = (
             listening_socket(settings.node.receiving)
@@ -230,17 +230,33 @@ def main(arguments: Sequence[str]) -> int:
     host, port = listening.getsockname()[:2]
     print(f"ready {host} {port}", flush=True)
     log.info("receiving", port=port, pid=os.getpid(), count=options.receiver)
-    served = _serve(listener, ledger)
+    served = _serve(listener, ledger, asked_to_end)
     listener.stop(GRACE_S)
     database.close()
     log.info("receiver ended", pid=os.getpid())
     return EXIT_OK if served else EXIT_CANNOT_SERVE
 
 
-def _serve(listener: Listener, ledger: Ledger) -> bool:
+def hear_signals() -> socket.socket:
+    """Turn SIGTERM and SIGINT into bytes to be read, whichever thread they hit and however many come.
+
+    Blocking them is not enough: a library may have threads already that block nothing, and the kernel sends the
+    parent-death signal once for each thread of the parent that would have inherited us. The second one would end us
+    at once, in the middle of an association.
+    """
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _signal, _frame: None)
+    return heard
+
+
+def _serve(listener: Listener, ledger: Ledger, asked_to_end: socket.socket) -> bool:
     """Keep leases alive until a signal; ``False`` if accepting ended before."""
     while listener.is_serving:
-        if signal.sigtimedwait({signal.SIGTERM, signal.SIGINT}, RENEW_S) is not None:
+        readable, _, _ = select.select([asked_to_end], [], [], RENEW_S)
+        if readable:
             return True
         try:
             ledger.renew(datetime.now(UTC))
