@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from scp_node.domain.job import AnalysisJob
-from scp_node.domain.outcome import Done, Fail, Outcome, Retry
+from scp_node.domain.outcome import Done, Fail, Outcome, Retry, Wait
 from scp_node.errors import (
     AnalyzerCrashedError,
     AnalyzerError,
@@ -72,8 +72,8 @@ class AnalyzeJobs:
             started=lambda pid, at: self.jobs.child_started(item.job_id, item.fence, pid, at),
             wanted=self._renewal(item),
         )
-        if end.ending is Ending.STOPPED and not self.stopping():
-            raise LostRaceError(f"job {item.job_id}: its result is no longer wanted")
+        if end.ending is Ending.STOPPED:
+            return self._stopped(item, now)
         fault = attempt_fault(end, folder / "out", self.settings)
         if fault is None:
             out_folder = self.folders.relative(folder / "out")
@@ -134,6 +134,12 @@ class AnalyzeJobs:
 
         return wanted
 
+    def _stopped(self, job: AnalysisJob, now: datetime) -> Outcome:
+        if not self.stopping():
+            raise LostRaceError(f"job {job.job_id}: its result is no longer wanted")
+        self.jobs.handed_back(job.job_id, job.fence, self.clock())
+        return Wait(until=now, why="the node is stopping")
+
     def _failed(self, job: AnalysisJob, fault: AnalyzerError, end: ChildEnd) -> Outcome:
         now = self.clock()
         last = job.attempts >= self.settings.attempts or end.exit_code == BAD_INPUT
@@ -151,8 +157,6 @@ def attempt_fault(end: ChildEnd, out_folder: Path, settings: AnalysisSettings) -
             return AnalyzerTimedOutError(f"ran longer than {settings.time_limit_s:g} s and was stopped")
         case Ending.OUT_OF_MEMORY:
             return AnalyzerOutOfMemoryError(f"used more than {settings.memory_limit_gib:g} GiB and was stopped")
-        case Ending.STOPPED:
-            return AnalyzerCrashedError("was stopped together with the node")
         case Ending.EXITED if end.exit_code == 0 and (out_folder / "result.json").is_file():
             return None
         case Ending.EXITED if end.exit_code == 0:

@@ -5,12 +5,16 @@ Its jobs live in memory on purpose. A second persistent truth beside the store w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+
+from scp_node.journal import journal
 
 SPARE_THREADS = 4
 
@@ -29,6 +33,11 @@ class Clock:
             executors={"default": ThreadPoolExecutor(threads + SPARE_THREADS)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
+        # A beat that falls into a long step is left out on purpose; the library would warn of each in its own words.
+        library = logging.getLogger("apscheduler")
+        library.addHandler(logging.NullHandler())
+        library.propagate = False
+        self._scheduler.add_listener(_tell, EVENT_JOB_ERROR)
 
     def every(self, seconds: float, name: str, call: Callable[[datetime], Any]) -> None:
         """Call ``call(now)`` every so many seconds, the first time at once."""
@@ -43,3 +52,13 @@ class Clock:
     def stop(self) -> None:
         """End: no new call begins, those under way are waited for."""
         self._scheduler.shutdown(wait=True)
+
+
+def _tell(event: JobExecutionEvent) -> None:
+    """Write down a fault that nobody planned; the next beat tries again."""
+    journal("pipeline.clock").error(
+        "a duty met a fault that nobody planned",
+        what=event.job_id,
+        cause=type(event.exception).__name__,
+        exception=event.traceback,
+    )
