@@ -86,6 +86,8 @@ RIGHT_AND_LEFT = _sct("51440002", "Right and left")
 
 INFUSION_PUMP = _sct("430033006", "Infusion pump")
 CATHETER = _sct("19923001", "Catheter")
+CATHETER_INTERRUPTION = _private("CATHGAP", "Interruption of the catheter's course")
+PUMP_ORIENTATION = _private("PUMPFLIP", "Infusion pump turned over")
 
 # --- lesions and other findings ----------------------------------------------------------------------------
 
@@ -127,6 +129,12 @@ MICHELS_TYPES: Mapping[str, Code] = {
 PRESENT = _sct("52101004", "Present")
 ABSENT = _sct("272519000", "Absent")
 UNDETERMINED = _sct("373068000", "Undetermined")
+
+CONTRAST_PHASE = _private("PHASE", "Contrast phase of the CT scan")
+NATIVE_PHASE = _private("PHASE-NAT", "Without contrast")
+ARTERIAL_PHASE = _private("PHASE-ART", "Arterial phase")
+PORTAL_PHASE = _private("PHASE-POR", "Portal venous phase")
+DELAYED_PHASE = _private("PHASE-DEL", "Delayed phase")
 
 RECIST_1_1 = _dcm("126081", "RECIST 1.1")
 CURRENT_RESPONSE = _dcm("112048", "Current Response")
@@ -229,10 +237,13 @@ class Quantity:
 QUANTITIES: Mapping[str, Quantity] = {
     "liver_volume": Quantity(concept=VOLUME, unit=MILLILITRE),
     "liver_attenuation": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=MEAN),
+    "liver_attenuation_sd": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=STANDARD_DEVIATION),
     "aorta_diameter": Quantity(concept=VESSEL_LUMEN_DIAMETER, unit=MILLIMETRE),
     "aorta_attenuation": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=MEAN),
     "pump_diameter": Quantity(concept=DIAMETER, unit=MILLIMETRE),
     "pump_thickness": Quantity(concept=THICKNESS, unit=MILLIMETRE),
+    "pump_tilt": Quantity(concept=ANGLE, unit=DEGREE),
+    "pump_depth": Quantity(concept=DEPTH, unit=MILLIMETRE),
     "catheter_length": Quantity(concept=LENGTH, unit=MILLIMETRE),
     "lesion_long_axis": Quantity(concept=LONG_AXIS, unit=MILLIMETRE),
     "lesion_short_axis": Quantity(concept=SHORT_AXIS, unit=MILLIMETRE),

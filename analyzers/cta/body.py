@@ -1,0 +1,73 @@
+"""The patient's outline, without the table, and the tissues that a threshold can name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from analyzers.cta.patient_grid import PatientGrid
+from analyzers.cta.thresholds import TissueThresholds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """The body on a patient grid.
+
+    Attributes
+    ----------
+    mask_zyx : (z, y, x) bool
+        Everything inside of the skin, gas included.
+    depth_mm_zyx : (z, y, x) float32
+        In-plane distance to the skin, zero outside.
+    """
+
+    mask_zyx: NDArray[np.bool_]
+    depth_mm_zyx: NDArray[np.float32]
+
+
+def find_body(grid: PatientGrid, thresholds: TissueThresholds) -> Body | None:
+    """Outline the patient; ``None`` if nothing on the grid is large enough to be a trunk.
+
+    Table and covers are thinner than the opening's radius, or not connected to the patient after it.
+    """
+    dense = (grid.hu_zyx > _outline_above_hu(grid, thresholds)) & grid.inside_zyx
+    disc = _disc(grid.voxels(thresholds.table_half_thickness_mm))
+    # Filled first: the wall over a lung is thinner than a table top, the filled trunk is not.
+    opened = np.stack([ndimage.binary_opening(_filled(plane), disc) for plane in dense])
+    labels, count = ndimage.label(opened)
+    if count == 0:
+        return None
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    trunk = labels == int(np.argmax(sizes))
+    # The skin that the opening rounded off comes back, the table does not.
+    trunk = ndimage.binary_dilation(trunk, iterations=1) & (dense | opened)
+    mask = np.stack([_filled(plane) for plane in trunk])
+    if mask.sum() * grid.voxel_ml < thresholds.smallest_body_ml:
+        return None
+    depth = np.stack([ndimage.distance_transform_edt(np.pad(plane, 1))[1:-1, 1:-1] for plane in mask])
+    return Body(mask_zyx=mask, depth_mm_zyx=(depth * grid.spacing_mm).astype(np.float32))
+
+
+def _outline_above_hu(grid: PatientGrid, thresholds: TissueThresholds) -> float:
+    """Skin against air; where the field of view cuts through the chest, lung must not count as air."""
+    border = np.zeros(grid.hu_zyx.shape[1:], bool)
+    border[[0, -1], :] = border[:, [0, -1]] = True
+    at_border = border & grid.inside_zyx
+    within_hu = grid.hu_zyx[at_border]
+    cropped = within_hu.size > 0 and np.mean(within_hu > thresholds.air_below_hu) > thresholds.cropped_border_fraction
+    return thresholds.air_below_hu if cropped else thresholds.body_above_hu
+
+
+def _filled(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill what the outline of one plane surrounds."""
+    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(plane)
+    return filled
+
+
+def _disc(radius: int) -> NDArray[np.bool_]:
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    return np.asarray(y * y + x * x <= radius * radius)

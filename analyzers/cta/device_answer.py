@@ -1,0 +1,274 @@
+"""Pump and catheter in the answer: present, absent or not to be told, and their measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from analyzers import vocabulary
+from analyzers.contract import Code, Finding, Measurement, Presence
+from analyzers.cta.bones import find_bones
+from analyzers.cta.catheter import Catheter, CatheterSearch, catheter_mask, trace_catheter
+from analyzers.cta.lumen import lumen_mask, lumen_sections
+from analyzers.cta.part import Part, frames_of, measurement, segment
+from analyzers.cta.patient_grid import field_on_source, share_on_grid
+from analyzers.cta.pump import Pump, PumpSearch, find_pump, pump_mask
+from analyzers.cta.scan import Scan
+from analyzers.cta.thresholds import CtaThresholds, DeviceThresholds
+
+_PUMP_RGB = (120, 190, 255)
+_CATHETER_RGB = (90, 255, 140)
+_BELOW_LIVER_MM = 120.0
+"""A pump lies in a lower quadrant; a scan that reaches less far below the liver cannot exclude one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PumpFound:
+    """A pump and the scan that it is measured on."""
+
+    scan: Scan
+    pump: Pump
+
+
+def find_device(scans: Sequence[Scan], thresholds: DeviceThresholds) -> tuple[PumpFound | None, tuple[str, ...]]:
+    """Find the pump in the scan with the thinnest slices that shows it whole, and say what other metal is there."""
+    found, rejected = [], dict[str, None]()
+    for scan in scans:
+        search: PumpSearch = find_pump(scan.volume, scan.anatomy.grid, scan.anatomy.body, thresholds)
+        if search.pump is not None:
+            found.append(PumpFound(scan=scan, pump=search.pump))
+        else:
+            rejected.update(dict.fromkeys(search.rejected))
+    if not found:
+        return None, tuple(rejected)
+    # Of equal slices the least enhanced: there the catheter stands out of the vessels.
+    return min(found, key=lambda item: (item.pump.cut, round(item.scan.slice_step_mm, 1), _blood_hu(item.scan))), ()
+
+
+def device_part(
+    found: PumpFound | None,
+    rejected: tuple[str, ...],
+    scans: Sequence[Scan],
+    liver_z_mm: tuple[float, float] | None,
+    thresholds: CtaThresholds,
+) -> Part:
+    """Measure pump and catheter, or say why there is nothing to measure."""
+    if found is None:
+        return Part(found=False, findings=(_no_pump(rejected, scans, liver_z_mm),))
+    volume, pump = found.scan.volume, found.pump
+    housing = pump_mask(pump, volume, thresholds.device.fallback_metal_above_hu)
+    search = _traced(found, thresholds)
+    side = _side(found)
+    measurements = _pump_measurements(found, side)
+    segments = [segment("pump", "Infusion pump", vocabulary.INFUSION_PUMP, housing, volume, _PUMP_RGB, device=True)]
+    limitations = []
+    if search.catheter is None:
+        limitations.append(f"Catheter not traced: {search.reason}.")
+    else:
+        tube = catheter_mask(search.catheter, volume, thresholds.device.catheter_radius_mm, housing)
+        segments.append(segment("catheter", "Catheter", vocabulary.CATHETER, tube, volume, _CATHETER_RGB, device=True))
+        measurements += (_catheter_measurement(search.catheter, found.scan, tube, thresholds.device),)
+    return Part(
+        found=True,
+        measurements=measurements,
+        segments=tuple(segments),
+        findings=_findings(found, side, search, thresholds.device),
+        limitations=tuple(limitations),
+    )
+
+
+def _traced(found: PumpFound, thresholds: CtaThresholds) -> CatheterSearch:
+    scan = found.scan
+    excluded = bones_on_source(scan, thresholds, dilated=True)
+    blood_hu = None
+    if scan.aorta is not None:
+        excluded |= lumen_mask(scan.volume, lumen_sections(scan.volume, scan.aorta))
+        blood_hu = scan.aorta.mean_hu
+    return trace_catheter(scan.volume, found.pump, blood_hu, excluded, thresholds.device)
+
+
+def bones_on_source(scan: Scan, thresholds: CtaThresholds, *, dilated: bool) -> NDArray[np.bool_]:
+    """The skeleton on the source voxels, (z, y, x); dilated by one voxel of the organ grid if asked."""
+    grid = scan.anatomy.grid
+    cortex = share_on_grid(scan.volume.voxels_zyx > thresholds.tissue.cortical_above_hu, scan.volume, grid)
+    metal = share_on_grid(scan.volume.voxels_zyx > thresholds.tissue.metal_above_hu, scan.volume, grid) > 0.05
+    not_bone = ndimage.binary_dilation(metal, iterations=grid.voxels(6.0)) & (
+        scan.anatomy.body.depth_mm_zyx < thresholds.device.deepest_centre_mm
+    )
+    if scan.aorta is not None:
+        aorta = share_on_grid(lumen_mask(scan.volume, lumen_sections(scan.volume, scan.aorta)), scan.volume, grid)
+        not_bone |= aorta > 0.3
+    bones = find_bones(grid, scan.anatomy.body, scan.anatomy.spine, cortex, not_bone, thresholds.tissue)
+    if dilated:
+        bones = ndimage.binary_dilation(bones)
+    field = ndimage.gaussian_filter(bones.astype(np.float32), 0.5)
+    return np.asarray(field_on_source(field, grid, scan.volume) >= 0.5)
+
+
+def _blood_hu(scan: Scan) -> float:
+    return 0.0 if scan.aorta is None else scan.aorta.mean_hu
+
+
+def _side(found: PumpFound) -> Code:
+    grid, spine = found.scan.anatomy.grid, found.scan.anatomy.spine
+    z, _, x = grid.to_indices_zyx(found.pump.centre_lps_mm)[0]
+    plane = int(np.clip(round(float(z)), 0, len(spine.x) - 1))
+    return vocabulary.LEFT if x > spine.x[plane] else vocabulary.RIGHT
+
+
+def _pump_measurements(found: PumpFound, side: Code) -> tuple[Measurement, ...]:
+    pump, volume = found.pump, found.scan.volume
+    in_plane_mm = max(volume.spacing_zyx_mm[1:])
+    voxel_mm = float(np.abs(_slice_normal(found.scan) @ pump.normal_lps)) * volume.spacing_zyx_mm[0] + in_plane_mm
+    cut = ["the scan ends inside the pump"] if pump.cut else []
+    sources = tuple(volume.planes[index] for index in _planes_of(found))
+    values = [
+        ("pump_diameter", pump.diameter_mm, 2 * in_plane_mm, "Circle fitted to the rim", cut),
+        ("pump_thickness", pump.thickness_mm, voxel_mm, "Distance of the faces, dome left out", cut),
+    ]
+    if pump.tilt_deg is not None:
+        values.append(("pump_tilt", pump.tilt_deg, 5.0, "Disc normal against smoothed skin", cut))
+    if pump.depth_mm is not None:
+        values.append(("pump_depth", pump.depth_mm, found.scan.anatomy.grid.spacing_mm, "Outer face to skin", cut))
+    return tuple(
+        replace(
+            measurement(key, value, "pump", uncertainty=doubt, method=method, sources=sources, doubts=doubts),
+            laterality=side,
+        )
+        for key, value, doubt, method, doubts in values
+    )
+
+
+def _planes_of(found: PumpFound) -> tuple[int, ...]:
+    """The plane through the middle of the pump, if the scan has it."""
+    plane = round(float(found.scan.volume.to_indices_zyx(found.pump.centre_lps_mm)[0, 0]))
+    return (plane,) if 0 <= plane < len(found.scan.volume.planes) else ()
+
+
+def _slice_normal(scan: Scan) -> NDArray[np.float64]:
+    normal = np.cross(scan.volume.affine_lps[:3, 0], scan.volume.affine_lps[:3, 1])
+    unit: NDArray[np.float64] = normal / np.linalg.norm(normal)
+    return unit
+
+
+def _catheter_measurement(
+    catheter: Catheter, scan: Scan, tube: NDArray[np.bool_], thresholds: DeviceThresholds
+) -> Measurement:
+    doubts = []
+    if scan.slice_step_mm > thresholds.good_slice_mm:
+        doubts.append(f"at least, as far as visible in slices {scan.slice_step_mm:.1f} mm apart")
+    if catheter.gaps_mm:
+        doubts.append(f"{len(catheter.gaps_mm)} stretches without visible catheter bridged")
+    if catheter.hidden_mm > 10.0:
+        doubts.append(f"first {catheter.hidden_mm:.0f} mm hidden beside the pump")
+    return measurement(
+        "catheter_length",
+        catheter.length_mm,
+        "catheter",
+        uncertainty=max(0.07 * catheter.length_mm, 3 * scan.slice_step_mm),
+        method="Shortest path along the radiopaque line from the rim",
+        sources=frames_of(tube, scan.volume),
+        doubts=doubts,
+    )
+
+
+def _no_pump(rejected: tuple[str, ...], scans: Sequence[Scan], liver_z_mm: tuple[float, float] | None) -> Finding:
+    lowest = min(float(scan.anatomy.grid.origin_lps_mm[2]) for scan in scans)
+    covered = liver_z_mm is not None and lowest < liver_z_mm[0] - _BELOW_LIVER_MM + 60.0
+    other = f" Other metal: {'; '.join(rejected)}." if rejected else ""
+    if covered:
+        sentence = "No infusion pump detected in the scanned part of the body." + other
+    else:
+        sentence = "No infusion pump detected, but the lower abdomen is not scanned far enough to exclude one." + other
+    return Finding(
+        key="pump_presence",
+        concept=vocabulary.INFUSION_PUMP,
+        presence=Presence.ABSENT if covered else Presence.INDETERMINATE,
+        sentence=sentence,
+    )
+
+
+def _findings(
+    found: PumpFound, side: Code, search: CatheterSearch, thresholds: DeviceThresholds
+) -> tuple[Finding, ...]:
+    pump = found.pump
+    size = "cut by the end of the scan" if pump.cut else f"{pump.diameter_mm:.0f} x {pump.thickness_mm:.0f} mm"
+    findings = [
+        Finding(
+            key="pump_presence",
+            concept=vocabulary.INFUSION_PUMP,
+            presence=Presence.PRESENT,
+            sentence=f"Infusion pump present on the {side.meaning.lower()} side, {size}.",
+            subject="pump",
+            laterality=side,
+            evidence=("pump_diameter", "pump_thickness"),
+        ),
+        _orientation(pump, thresholds),
+    ]
+    return (*findings, *_catheter_findings(found.scan, search, thresholds))
+
+
+def _orientation(pump: Pump, thresholds: DeviceThresholds) -> Finding:
+    tilt = "" if pump.tilt_deg is None else f", tilted by {pump.tilt_deg:.0f} degrees against the skin"
+    if pump.dome_outwards is None:
+        presence, words = Presence.INDETERMINATE, "No dome stands out of the pump, so its face cannot be told"
+    elif pump.dome_outwards:
+        presence, words = Presence.ABSENT, "The pump's dome faces the skin"
+    else:
+        presence, words = Presence.PRESENT, "The pump's dome faces inwards: it has turned over"
+    notable = (
+        " (more than expected)" if pump.tilt_deg is not None and pump.tilt_deg > thresholds.tilted_above_deg else ""
+    )
+    return Finding(
+        key="pump_turned_over",
+        concept=vocabulary.PUMP_ORIENTATION,
+        presence=presence,
+        sentence=f"{words}{tilt}{notable}.",
+        subject="pump",
+        evidence=("pump_tilt",) if pump.tilt_deg is not None else (),
+    )
+
+
+def _catheter_findings(scan: Scan, search: CatheterSearch, thresholds: DeviceThresholds) -> tuple[Finding, ...]:
+    catheter = search.catheter
+    if catheter is None:
+        return (
+            Finding(
+                key="catheter_presence",
+                concept=vocabulary.CATHETER,
+                presence=Presence.INDETERMINATE,
+                sentence=f"Catheter not traced: {search.reason}.",
+            ),
+        )
+    gaps = [gap for gap in catheter.gaps_mm if gap > thresholds.catheter_gap_mm]
+    fine = scan.slice_step_mm <= 2.0
+    # Streaks and thick slices hide a stretch as well as a break does: a gap is a question, not a fracture.
+    continuity = Presence.INDETERMINATE if gaps or not fine else Presence.ABSENT
+    if gaps:
+        words = f"Catheter path interrupted for {max(gaps):.0f} mm; break or hidden stretch cannot be told apart."
+    elif fine:
+        words = "No interruption of the traced catheter path detected."
+    else:
+        words = f"Continuity of the catheter cannot be judged in slices {scan.slice_step_mm:.1f} mm apart."
+    return (
+        Finding(
+            key="catheter_presence",
+            concept=vocabulary.CATHETER,
+            presence=Presence.PRESENT,
+            sentence=f"Catheter traced from the pump over {catheter.length_mm:.0f} mm.",
+            subject="catheter",
+            evidence=("catheter_length",),
+        ),
+        Finding(
+            key="catheter_interruption",
+            concept=vocabulary.CATHETER_INTERRUPTION,
+            presence=continuity,
+            sentence=words,
+            subject="catheter",
+            evidence=("catheter_length",),
+        ),
+    )

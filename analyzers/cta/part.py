@@ -1,0 +1,86 @@
+"""One part of the answer, and how its measurements and segments are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzers import vocabulary
+from analyzers.contract import Code, Finding, FrameRef, Gate, Grade, Measurement, Segment
+from analyzers.volume import Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one structure adds to the answer; ``found`` says whether the structure itself was delineated."""
+
+    found: bool
+    measurements: tuple[Measurement, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    limitations: tuple[str, ...] = ()
+
+
+def measurement(
+    key: str,
+    value: float,
+    subject: str | None,
+    *,
+    uncertainty: float | None = None,
+    method: str,
+    sources: tuple[FrameRef, ...] = (),
+    doubts: Iterable[str] = (),
+) -> Measurement:
+    """A measurement whose concept and unit come from the vocabulary; any doubt makes it limited."""
+    quantity = vocabulary.QUANTITIES[key]
+    remark = "; ".join(doubts)
+    return Measurement(
+        key=key,
+        concept=quantity.concept,
+        value=round(float(value), 2),
+        unit=quantity.unit,
+        subject=subject,
+        uncertainty=None if uncertainty is None else round(float(uncertainty), 2),
+        method=method,
+        derivation=quantity.derivation,
+        sources=sources,
+        grade=Grade.LIMITED if remark else Grade.GOOD,
+        remark=remark,
+    )
+
+
+def segment(
+    name: str,
+    label: str,
+    code: Code,
+    mask_zyx: NDArray[np.bool_],
+    volume: Volume,
+    rgb: tuple[int, int, int],
+    *,
+    device: bool = False,
+) -> Segment:
+    """A segment on all planes of a volume; a plane without the structure stays empty."""
+    return Segment(
+        name=name,
+        label=label,
+        category=vocabulary.PHYSICAL_OBJECT if device else vocabulary.ANATOMICAL_STRUCTURE,
+        type=code,
+        mask_planes=np.ascontiguousarray(mask_zyx),
+        planes=volume.planes,
+        series_instance_uid=volume.series_instance_uid,
+        rgb=rgb,
+    )
+
+
+def frames_of(mask_zyx: NDArray[np.bool_], volume: Volume) -> tuple[FrameRef, ...]:
+    """First, largest and last plane of a structure."""
+    areas = mask_zyx.sum(axis=(1, 2))
+    planes = np.flatnonzero(areas)
+    if planes.size == 0:
+        return ()
+    chosen = dict.fromkeys((int(planes[0]), int(np.argmax(areas)), int(planes[-1])))
+    return tuple(volume.planes[plane] for plane in chosen)

@@ -1,0 +1,80 @@
+"""One scan surveyed: trunk, spine, lungs, aorta, the liver's seed, and the phase that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from analyzers.cta.aorta import AortaCourse, follow_aorta
+from analyzers.cta.body import find_body
+from analyzers.cta.liver import Anatomy, LiverSeed, find_liver_seed
+from analyzers.cta.lungs import find_lungs
+from analyzers.cta.patient_grid import PatientGrid, patient_grid
+from analyzers.cta.phase import Phase, PhaseEvidence, phase_of
+from analyzers.cta.spine import find_spine
+from analyzers.cta.thresholds import CtaThresholds
+from analyzers.volume import Volume
+
+ORGAN_GRID_MM = 3.0
+"""Organs are found at this resolution; a liver's border moves by a fraction of it."""
+VESSEL_GRID_MM = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """A volume with what was found in it before any structure is measured."""
+
+    volume: Volume
+    anatomy: Anatomy
+    aorta: AortaCourse | None
+    liver_seed: LiverSeed | None
+    phase: PhaseEvidence
+
+    @property
+    def name(self) -> str:
+        """How the report calls the scan: the measured phase."""
+        return f"{self.phase.phase.value} phase" if self.phase.phase is not Phase.NATIVE else "native scan"
+
+    @property
+    def slice_step_mm(self) -> float:
+        """Distance of the planes."""
+        return self.volume.spacing_zyx_mm[0]
+
+
+def survey(volume: Volume, thresholds: CtaThresholds) -> Scan | str:
+    """Survey one volume; the reason in words if it shows no trunk."""
+    grid = patient_grid(volume, ORGAN_GRID_MM)
+    body = find_body(grid, thresholds.tissue)
+    if body is None:
+        return "no trunk in the images"
+    width_mm = _trunk_width_mm(body.mask_zyx, grid)
+    if width_mm < thresholds.tissue.narrowest_trunk_mm:
+        return f"the body is only {width_mm:.0f} mm wide: a head or a limb, or a small field of view"
+    spine = find_spine(grid, body, thresholds.tissue)
+    if spine is None:
+        return "no spine found to find the organs by"
+    lungs = find_lungs(grid, body, spine.x, thresholds.tissue)
+    anatomy = Anatomy(grid=grid, body=body, lungs=lungs, spine=spine, smooth_hu_zyx=_smoothed(grid))
+    aorta = follow_aorta(patient_grid(volume, VESSEL_GRID_MM), spine, grid.spacing_mm, thresholds.aorta)
+    seed = find_liver_seed(anatomy, thresholds.liver)
+    header = volume.header
+    text = header.text("SeriesDescription") or header.text("ProtocolName")
+    evidence = phase_of(
+        None if aorta is None else aorta.mean_hu, None if seed is None else seed.centre_hu, text, thresholds.phase
+    )
+    return Scan(volume=volume, anatomy=anatomy, aorta=aorta, liver_seed=seed, phase=evidence)
+
+
+def _trunk_width_mm(body_zyx: NDArray[np.bool_], grid: PatientGrid) -> float:
+    widths = body_zyx.any(axis=1).sum(axis=1) * grid.spacing_mm
+    return float(np.percentile(widths[widths > 0], 75)) if (widths > 0).any() else 0.0
+
+
+def _smoothed(grid: PatientGrid) -> NDArray[np.float32]:
+    """Noise removed, borders kept (curvature anisotropic diffusion, Whitaker and Xue, ICIP 2001)."""
+    image = SimpleITK.GetImageFromArray(np.clip(grid.hu_zyx, -200.0, 400.0).astype(np.float32))
+    smooth = SimpleITK.CurvatureAnisotropicDiffusion(image, 0.0625, 2.0, 1, 6)  # type: ignore[no-untyped-call]
+    return np.asarray(SimpleITK.GetArrayFromImage(smooth), np.float32)

@@ -1,0 +1,173 @@
+"""Every number that the CT analyzer decides with, its unit, and where it comes from.
+
+Sources: *anatomy* is textbook anatomy or physics without a single reference; *derived* follows from the device's
+published dimensions or from other rows by arithmetic; a paper is named where there is one. All are defaults that a site
+can replace; none was fitted to a data set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesThresholds:
+    """Which series are read."""
+
+    fewest_images: int = 15
+    """Images of a series that can hold a liver. Derived: 15 slices of 5 mm show 7.5 cm."""
+    thickest_slice_mm: float = 10.0
+    """Thicker stacks are scouts or thick-slab pictures. Anatomy."""
+    steepest_slice_normal_deg: float = 40.0
+    """Angle between the slice normal and the body axis above which a stack is a reformat, not an axial scan (a gantry
+    tilts by at most 30 degrees)."""
+    most_per_role: int = 2
+    """Series read per phase; copies in other kernels and thicknesses are left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TissueThresholds:
+    """Body, lungs and bones."""
+
+    body_above_hu: float = -250.0
+    """Fat is about -100, air -1000. Anatomy."""
+    air_below_hu: float = -930.0
+    """Room air is -1000, lung -850 to -700. Anatomy."""
+    cropped_border_fraction: float = 0.35
+    """Share of the field's border that is no air above which the field of view cuts through the trunk."""
+    table_half_thickness_mm: float = 9.0
+    """Table tops and covers are thinner than twice this."""
+    smallest_body_ml: float = 1000.0
+    """Less is no trunk."""
+    narrowest_trunk_mm: float = 200.0
+    """Width of an adult's upper abdomen is 25 to 45 cm; a head measures 15 to 18 cm. Anatomy."""
+    gas_below_hu: float = -400.0
+    """Half way between soft tissue and aerated lung. Anatomy."""
+    lung_median_hu: tuple[float, float] = (-930.0, -450.0)
+    """Aerated lung; bowel gas lies near -1000. Anatomy."""
+    smallest_lung_ml: float = 25.0
+    """Smaller pockets are bowel gas or a sinus."""
+    bone_above_hu: float = 180.0
+    """Cancellous bone with marrow; enhanced vessels overlap and are removed by shape. Anatomy."""
+    cortical_above_hu: float = 450.0
+    """Above enhanced blood in nearly every scan: only bone, metal and contrast in bowel. Anatomy."""
+    metal_above_hu: float = 1500.0
+    """Fall-back threshold of metal; bone reaches it only in petrous bone and teeth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AortaThresholds:
+    """The tube left in front of the spine."""
+
+    radius_mm: tuple[float, float] = (6.0, 24.0)
+    """From a small woman's infrarenal aorta (12 mm) to an aneurysm of 48 mm. Mean diameter 21.95 mm, n=500, Bilir et
+    al., Int J Morphol."""
+    expected_radius_mm: float = 11.0
+    """Half of that mean."""
+    step_limit_fraction: float = 0.6
+    """Sideways shift per step along z: at most 31 degrees. Anatomy, a kinked aorta excepted."""
+    least_contrast_hu: float = 25.0
+    """Mean inside minus mean around, below which the tube cannot be told from its neighbours."""
+    least_length_mm: float = 30.0
+    """A shorter tube is no evidence."""
+    lumen_above_hu: float = 110.0
+    """Mean of the lumen that a calibre needs: unenhanced blood is 30 to 60, and a wall of 50 needs contrast."""
+    good_calibre_above_hu: float = 250.0
+    """Vessel analysis needs an arterial phase of at least this."""
+    thickest_slice_calibre_mm: float = 3.0
+    """No calibre from thicker slices."""
+    good_slice_mm: float = 1.5
+    """Slice distance for a calibre of full grade."""
+    most_eccentric_fraction: float = 0.35
+    """Difference of long and short axis by their mean above which the outline is no cross-section."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseThresholds:
+    """Contrast phase by measured attenuation.
+
+    Derived from the enhancement of 171 patients by delay (aorta +300 to 336 at 10 to 15 s after a 50 HU trigger, +117
+    to 125 at 45 to 55 s; liver +15 to 25 and +59 to 63) and an unenhanced liver of 58.8 +- 10.8 HU (n = 3357).
+    """
+
+    native_aorta_below_hu: float = 80.0
+    arterial_aorta_above_hu: float = 200.0
+    arterial_liver_share_below: float = 0.45
+    """Liver divided by aorta, both as measured: 0.25 arterial, 0.8 portal."""
+    portal_liver_above_hu: float = 80.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiverThresholds:
+    """Seed, appearance, borders and gates of the liver."""
+
+    parenchyma_hu: tuple[float, float] = (5.0, 200.0)
+    """Where its peak is searched: a severely fatty liver unenhanced up to a cirrhotic one enhanced."""
+    seed_depth_mm: float = 12.0
+    """Distance of the seed from fat, gas and bone; muscles of the flank are thinner."""
+    smallest_seed_ml: float = 60.0
+    """A kidney's or a muscle's core is smaller."""
+    volume_ml: tuple[float, float] = (500.0, 4000.0)
+    """Gate: less or more is not believed."""
+    mean_hu: tuple[float, float] = (30.0, 180.0)
+    """Gate on the mean attenuation; lower in severe steatosis, and then not believed."""
+    widest_sd_hu: float = 60.0
+    """Gate on the standard deviation after averaging to the coarse grid."""
+    left_share_fraction: float = 0.6
+    """Gate: at most this share of the volume lies left of the midline (situs inversus is refused)."""
+    edge_share_fraction: float = 0.02
+    """Share of the liver's voxels in the outermost slice above which the volume is "at least"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceThresholds:
+    """Pump and catheter.
+
+    Dimensions of the constant-flow pump: FDA summary P890055 (78 mm across, 24 mm high plus 10 mm dome, catheter of
+    2.3 mm outer diameter). Programmable pump: 87.5 mm across, 19.5 or 26 mm thick (maker's table).
+    """
+
+    metal_above_hu: float = 2000.0
+    """Titanium saturates a 12-bit scale at 3071 HU."""
+    fallback_metal_above_hu: float = 1500.0
+    """For clipped scales and blended thick slices."""
+    pump_volume_ml: tuple[float, float] = (40.0, 240.0)
+    """Filled: 91 to 121 ml displacement by the maker's table; blooming and missing faces widen it."""
+    pump_diameter_mm: tuple[float, float] = (62.0, 100.0)
+    pump_thickness_mm: tuple[float, float] = (12.0, 42.0)
+    flat_fraction: float = 0.62
+    """Thickness divided by diameter of a disc; a joint implant is longer than wide."""
+    round_fraction: float = 0.72
+    """Shorter divided by longer in-plane extent of a disc."""
+    deepest_centre_mm: float = 90.0
+    """A pump lies in the subcutis; hardware of the spine lies deeper."""
+    tilted_above_deg: float = 30.0
+    deep_above_mm: float = 25.0
+    catheter_above_hu: float = 200.0
+    """Silicone with barium, blended over a voxel: 200 to 1000 HU."""
+    catheter_radius_mm: float = 1.15
+    catheter_gap_mm: float = 5.0
+    """Break of the visible path that counts as a gap."""
+    shortest_catheter_mm: float = 60.0
+    """Between a pump in the lower quadrant and the hepatic artery lie at least 10 cm; less was not followed."""
+    longest_catheter_mm: float = 900.0
+    """Supplied length, before it is cut."""
+    good_slice_mm: float = 1.5
+    thickest_slice_mm: float = 3.0
+    """No catheter from thicker slices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CtaThresholds:
+    """All of them."""
+
+    series: SeriesThresholds = field(default_factory=SeriesThresholds)
+    tissue: TissueThresholds = field(default_factory=TissueThresholds)
+    aorta: AortaThresholds = field(default_factory=AortaThresholds)
+    phase: PhaseThresholds = field(default_factory=PhaseThresholds)
+    liver: LiverThresholds = field(default_factory=LiverThresholds)
+    device: DeviceThresholds = field(default_factory=DeviceThresholds)
+
+
+DEFAULT = CtaThresholds()
+"""What the analyzer uses where nothing else is configured."""
