@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from scp_node.demo.play import is_settled
 from scp_node.domain.delivery import DeliveryState
+from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
 from scp_node.errors import UnknownStudyError
 from scp_node.settings import load_settings
@@ -54,14 +55,23 @@ class NodeUnderTest:
     log: Path
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = field(default=None)
+    _database: Database | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Start, and wait until the port answers."""
+        """Start, and wait until it serves."""
+        self.begin()
+        self.await_serving()
+
+    def begin(self) -> None:
+        """Start."""
         with self.log.open("ab") as log:
             command = [sys.executable, str(REPOSITORY / "run_node.py"), "serve", "--config", str(self.config)]
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, cwd=REPOSITORY
             )
+
+    def await_serving(self) -> None:
+        """Wait until it serves."""
         self.wait(lambda: b'"serving"' in self._log_since_start(), "the node to serve")
 
     def _log_since_start(self) -> bytes:
@@ -110,22 +120,53 @@ class NodeUnderTest:
 
     def explanation(self, study_uid: str) -> Explanation | None:
         """What the store says of a study; ``None`` before it knows it."""
-        database = Database.open(self.data, migrate=False)
+        if self._database is None:
+            self._database = Database.open(self.data, migrate=False)
         try:
-            return Overview(database, self.data).explanation(study_uid)
+            return Overview(self._database, self.data).explanation(study_uid)
         except UnknownStudyError:
             return None
-        finally:
-            database.close()
 
-    def wait(self, condition: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S) -> None:
+    def kill_when(self, study_uid: str, condition: Callable[[Explanation], bool], what: str) -> Explanation:
+        """SIGKILL the main process at the very commit after which a condition holds, and return what it left.
+
+        The condition is looked at under the write lock of the database, so that nothing is committed after it.
+        """
+        with closing(sqlite3.connect(self.data / "node.sqlite3", timeout=30, isolation_level=None)) as database:
+            seen: list[Explanation] = []
+
+            def killed() -> bool:
+                database.execute("BEGIN IMMEDIATE")
+                try:
+                    told = self.explanation(study_uid)
+                    if told is None or not condition(told):
+                        return False
+                    self.kill()
+                    seen.append(told)
+                    return True
+                finally:
+                    database.execute("ROLLBACK")
+
+            self.wait(killed, what, every_s=0.02)
+            return seen[-1]
+
+    def end(self) -> None:
+        """Kill whatever is left."""
+        for process in self.family():
+            process.kill()
+        if self.process is not None:
+            self.process.wait(timeout=60)
+        if self._database is not None:
+            self._database.close()
+
+    def wait(self, condition: Callable[[], bool], what: str, *, every_s: float = 0.1) -> None:
         """Wait for something to come true; the end of the log explains why it did not."""
-        deadline_s = time.monotonic() + within_s
+        deadline_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline_s:
             if condition():
                 return
-            time.sleep(0.1)
-        raise AssertionError(f"waited {within_s:g} s for {what}; log:\n{self.log.read_text()[-4000:]}")
+            time.sleep(every_s)
+        raise AssertionError(f"waited {PATIENCE_S:g} s for {what}; log:\n{self.log.read_text()[-4000:]}")
 
     def until(self, study_uid: str, condition: Callable[[Explanation], bool], what: str) -> Explanation:
         """Wait until the store's account of a study satisfies a condition, and return it."""
@@ -163,21 +204,26 @@ class NodeUnderTest:
 
 def is_committed(told: Explanation, revision: int) -> bool:
     """True when every job of the revision is answered and the PACS committed to every object of it."""
-    lines = [line for line in told.jobs if line.job.revision == revision and line.job.answered]
+    lines = [line for line in told.jobs if line.job.revision == revision and line.job.state is not JobState.SUPERSEDED]
+    deliveries = [each for line in lines for each in line.deliveries]
     return (
         told.study.revision >= revision
         and bool(lines)
-        and is_settled(told)
-        and all(
-            bool(line.deliveries) and all(each.state is DeliveryState.COMMITTED for each in line.deliveries)
-            for line in lines
-        )
+        and all(line.job.answered and line.deliveries for line in lines)
+        and all(each.state is DeliveryState.COMMITTED for each in deliveries)
     )
 
 
 @contextmanager
 def node_under_test(
-    folder: Path, *, pacs_port: int, pacs: str = "", analysis: str = "", completion: str = "", routes: str = ROUTES
+    folder: Path,
+    *,
+    pacs_port: int,
+    pacs: str = "",
+    receiving: str = "",
+    analysis: str = "",
+    attempts: int = 2,
+    routes: str = ROUTES,
 ) -> Iterator[NodeUnderTest]:
     """Write a configuration with short waiting times, start the node, and end whatever is left of it."""
     config, data = folder / "config", folder / "data"
@@ -186,10 +232,10 @@ def node_under_test(
     (config / "node.toml").write_text(
         f'data_folder = "{data}"\nlog_level = "debug"\n'
         f'[receiving]\nae_titles = ["HAI_NODE", "HAI_FORCE"]\nbind_address = "127.0.0.1"\nport = {port}\n'
-        "keep_free_gib = 0.1\n"
+        f"keep_free_gib = 0.1\n{receiving}\n"
         "[completion]\nquiet_ct_s = 3.0\nquiet_mr_s = 3.0\nquiet_nm_s = 3.0\nquiet_other_s = 3.0\n"
-        f"quiet_when_complete_s = 1.0\nassociation_hold_s = 4.0\n{completion}\n"
-        f"[analysis]\nretry_s = 0.5\nattempts = 2\nlease_s = 5.0\nmemory_limit_gib = 1.0\n{analysis}\n"
+        f"quiet_when_complete_s = 1.0\nassociation_hold_s = 4.0\n"
+        f"[analysis]\nretry_s = 0.5\nattempts = {attempts}\nlease_s = 5.0\nmemory_limit_gib = 1.0\n{analysis}\n"
         "[delivery]\nfirst_wait_s = 0.5\nlongest_wait_s = 2.0\ncommitment_wait_s = 4.0\nresponse_timeout_s = 10.0\n"
         "lease_s = 20.0\n"
     )
@@ -217,8 +263,7 @@ def node_under_test(
         node.start()
         yield node
     finally:
-        for process in node.family():
-            process.kill()
+        node.end()
 
 
 def install_probe(folder: Path) -> Path:

@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless, generate_uid
 
 from scp_node.domain.delivery import DeliveryState, ObjectKind
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
-from tests.node.network import ct_slice, free_port, part10, store
+from scp_node.objects.text import sr_text
+from tests.node.network import free_port, part10, store
 from tests.system.misbehaving_pacs import WELL_BEHAVED, MisbehavingPacs, misbehaving_pacs
 from tests.system.node_process import NodeUnderTest, made_objects, node_under_test
+from tests.system.patient import Patient
 
 pytestmark = pytest.mark.timeout(280)
 KINDS = set(ObjectKind)
@@ -44,32 +45,6 @@ def pacs(world: tuple[NodeUnderTest, MisbehavingPacs]) -> Iterator[MisbehavingPa
     world[1].misbehaviour = WELL_BEHAVED
 
 
-class Patient:
-    """One study to send, slice by slice."""
-
-    def __init__(self, folder: Path, description: str = "CT ABDOMEN HAI PUMP", **attributes: object) -> None:
-        self.folder = folder
-        self.study, self.series, self.frame_of_reference = generate_uid(), generate_uid(), generate_uid()
-        self._attributes: dict[str, object] = {
-            "StudyDescription": description,
-            "PatientID": f"SECRET-{self.study[-6:]}",
-            "PatientName": "Geheimnis^Gerda",
-            "AccessionNumber": f"ACC{self.study[-6:]}",
-            **attributes,
-        }
-
-    def slices(self, *numbers: int) -> list[Path]:
-        return [part10(self.slice(number), self.folder / f"{self.study}.{number}") for number in numbers]
-
-    def slice(self, number: int, **attributes: object) -> Dataset:
-        made = ct_slice(number, study=self.study, series=self.series)
-        for keyword, value in {**self._attributes, **attributes}.items():
-            setattr(made, keyword, value)
-        made.FrameOfReferenceUID = self.frame_of_reference
-        made.SOPInstanceUID = f"{self.series[:56]}.{number}"
-        return made
-
-
 def test_a_study_is_answered_and_every_object_committed(
     node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
 ) -> None:
@@ -89,12 +64,10 @@ def test_objects_that_come_back_reopen_nothing(node: NodeUnderTest, pacs: Misbeh
     pacs.misbehaviour = replace(WELL_BEHAVED, forwards_back=True)
     patient = Patient(tmp_path)
     store(node.port, patient.slices(1, 2, 3))
-    told = node.answered(patient.study)
-    node.wait(
-        lambda: (
-            (seen := node.explanation(patient.study)) is not None
-            and sum(line.other_count for line in seen.series) == len(told.jobs[0].objects)
-        ),
+    made = made_objects(node.answered(patient.study))
+    node.until(
+        patient.study,
+        lambda told: sum(event.event == "own-object-returned" for event in told.events) == len(made),
         "everything to come back",
     )
     again = node.answered(patient.study)
@@ -197,17 +170,16 @@ def test_a_person_releases_what_was_ignored(node: NodeUnderTest, pacs: Misbehavi
 
 def test_a_renamed_patient_withholds_the_answer(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
     patient = Patient(tmp_path)
+    files = patient.slices(1, 2)
+    assert store(pacs.port, files, called="PACS") == [0, 0], "an archive has the images before they are analysed"
     pacs.misbehaviour = replace(WELL_BEHAVED, files_under={patient.study: ("OTHER-PATIENT", "ACC")})
-    store(node.port, patient.slices(1, 2))
+    store(node.port, files)
     told = node.until(
         patient.study,
-        lambda told: (
-            bool(told.jobs)
-            and bool(told.jobs[0].deliveries)
-            and all(each.state is DeliveryState.WITHHELD for each in told.jobs[0].deliveries)
-        ),
-        "everything withheld",
+        lambda told: any(each.state is DeliveryState.WITHHELD for line in told.jobs for each in line.deliveries),
+        "something withheld",
     )
+    # The reports wait for what they point at, so nothing at all has left.
     assert not set(made_objects(told)) & set(pacs.arrived)
     pacs.misbehaviour = WELL_BEHAVED
     assert node.command("requeue", "--peer", "pacs").returncode == 0
@@ -278,7 +250,11 @@ def test_an_analyzer_that_fails_ends_in_a_technical_report_and_can_be_tried_agai
         told = node.answered(patient.study)
         assert told.jobs[0].job.state is JobState.FAILED
         assert cause in told.jobs[0].job.last_cause
-        assert [pacs.held[uid].header.Modality for uid in made_objects(told)] == ["SR"]
+        made = [pacs.held[uid].header for uid in made_objects(told)]
+        # The report and a page that says the same where no report is shown: no picture of a result, no region.
+        assert sorted(header.Modality for header in made) == ["OT", "SR"]
+        (report,) = [header for header in made if header.Modality == "SR"]
+        assert "COULD NOT BE ANALYSED (technical)" in sr_text(report)
         assert "requeue" in node.command("status").stdout
         node.behave("fine")
         assert node.command("requeue", patient.study).returncode == 0
