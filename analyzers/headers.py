@@ -7,7 +7,8 @@ data set that was parsed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
@@ -179,6 +180,10 @@ def _paths(keywords: Iterable[str]) -> Mapping[str, _Path]:
 
 _ATTRIBUTE_PATHS = _paths(ATTRIBUTES)
 _CODE_PATHS = _paths(CODE_SEQUENCES)
+_STAND_IN_ROOT = "2.25.99"
+"""Begins each UID that is made here; with at most 34 further digits."""
+_STUDY_WORDS = ("StudyDate", "StudyTime", "StudyDescription")
+_SERIES_WORDS = ("SeriesNumber", "SeriesDate", "SeriesTime", "SeriesDescription", "FrameOfReferenceUID")
 _STUDY_UID = Tag("StudyInstanceUID")
 _SERIES_UID = Tag("SeriesInstanceUID")
 _SOP_UID = Tag("SOPInstanceUID")
@@ -220,9 +225,10 @@ def instance_summary(dataset: Dataset, transfer_syntax_uid: str) -> InstanceSumm
     for keyword, values in _shared_texts(elements).items():
         attributes.setdefault(keyword, values)
     _fill_from_synonyms(attributes, elements)
+    study_uid = elements.text(_STUDY_UID) or _stand_in("", attributes, _STUDY_WORDS)
     return InstanceSummary(
-        study_instance_uid=elements.text(_STUDY_UID),
-        series_instance_uid=elements.text(_SERIES_UID),
+        study_instance_uid=study_uid,
+        series_instance_uid=elements.text(_SERIES_UID) or _stand_in(study_uid, attributes, _SERIES_WORDS),
         sop_instance_uid=elements.text(_SOP_UID) or meta.text(_MEDIA_SOP_UID),
         sop_class_uid=elements.text(_SOP_CLASS) or meta.text(_MEDIA_SOP_CLASS),
         transfer_syntax_uid=transfer_syntax_uid,
@@ -249,6 +255,18 @@ def study_summary(instances: Iterable[InstanceSummary]) -> StudySummary:
         series.append(SeriesSummary(series_instance_uid=uid, modality=ordered[0].modality, instances=ordered))
     series.sort(key=lambda one: (one.first.number("SeriesNumber") or 0.0, one.series_instance_uid))
     return StudySummary(study_instance_uid=series[0].first.study_instance_uid if series else "", series=tuple(series))
+
+
+def is_stand_in(study_instance_uid: str) -> bool:
+    """Tell whether a Study Instance UID was made here, because the images have none."""
+    return study_instance_uid.startswith(_STAND_IN_ROOT)
+
+
+def _stand_in(root: str, attributes: Mapping[str, tuple[str, ...]], keywords: Sequence[str]) -> str:
+    """A UID for a study or series without one: the same for all its images, and for them alone."""
+    words = "\n".join((root, *("\\".join(attributes.get(keyword, ())) for keyword in keywords)))
+    number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:14], "big")
+    return f"{_STAND_IN_ROOT}{number}"
 
 
 def _texts_at(elements: Elements, path: _Path) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import pydicom
 
 from analyzers.contract import StudySummary
+from analyzers.headers import is_stand_in
 from analyzers.wire import summary_from_json
 from scp_node.domain.routing import Analyze, Routed, decide
 from scp_node.errors import EncodingError, NodeError
@@ -72,6 +73,8 @@ class Offline:
             When the folder holds no study, or several.
         """
         summary = self._summary(study_folder)
+        if is_stand_in(summary.study_instance_uid):
+            self.progress("the images have no Study Instance UID: the objects use one that was made for them")
         study = StudyOnDisk(folder=study_folder.resolve(), study_instance_uid=summary.study_instance_uid)
         return study, decide(summary, {}, self.settings.routes)
 

@@ -16,7 +16,7 @@ from analyzers import headers
 from analyzers.contract import Code, InstanceSummary
 from analyzers.elements import UNREADABLE
 from analyzers.frames import MAX_FRAMES
-from analyzers.headers import instance_summary, study_summary
+from analyzers.headers import instance_summary, is_stand_in, study_summary
 from analyzers.loading import open_study
 from tests.analyzers import dicom_samples as sample
 
@@ -192,3 +192,18 @@ def test_a_folder_of_hostile_files_is_loaded_or_refused_in_words(real_data_dir: 
             refusals += len(study.load(series.series_instance_uid).refusals)
 
     assert refusals > 0
+
+
+def test_a_study_without_uids_gets_the_same_stand_ins_for_all_its_images() -> None:
+    def silent(number: int, series: str) -> InstanceSummary:
+        dataset = Dataset()
+        dataset.SOPInstanceUID = f"1.2.3.{number}"
+        dataset.StudyInstanceUID = dataset.SeriesInstanceUID = ""
+        dataset.StudyDate, dataset.StudyDescription, dataset.SeriesDescription = "20260101", "CT", series
+        return instance_summary(dataset, "1.2.840.10008.1.2.1")
+
+    one, two, other = silent(1, "arterial"), silent(2, "arterial"), silent(3, "portal")
+    assert is_stand_in(one.study_instance_uid)
+    assert one.study_instance_uid == two.study_instance_uid == other.study_instance_uid
+    assert one.series_instance_uid == two.series_instance_uid != other.series_instance_uid
+    assert len(one.series_instance_uid) <= 64
