@@ -17,6 +17,7 @@ KEY_MEASUREMENTS: Mapping[str, tuple[str, ...]] = {
 }
 """What the demonstration must get right, by kind of study; everything else that has a truth is shown beside it."""
 _MOST_SHOWN_FRACTION = 1.5
+_WRITTEN_UNITS: Mapping[str, str] = {"1": "", "[hnsf'U]": "HU"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +47,8 @@ class Compared:
 
     @property
     def unit_shown(self) -> str:
-        """The unit for a reader: UCUM's ``1`` of ratios and counts is not shown."""
-        return "" if self.unit == "1" else self.unit
+        """The unit as a reader writes it: UCUM's ``1`` of ratios and counts is not shown."""
+        return _WRITTEN_UNITS.get(self.unit, self.unit)
 
     @property
     def deviation_fraction(self) -> float:

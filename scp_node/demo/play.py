@@ -358,4 +358,4 @@ def _measured(line: Compared) -> tuple[str, str, str, str]:
         mark = "[green]within[/green]"
     else:
         mark = "[red]off[/red]" if line.required else "[yellow]off (not required)[/yellow]"
-    return line.name, value, truth, mark
+    return line.name, escape(value), escape(truth), mark

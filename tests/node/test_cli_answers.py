@@ -1,0 +1,164 @@
+"""What `status`, `explain`, `release` and `requeue` answer about a node's rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scp_node.domain.delivery import DeliveryState
+from scp_node.domain.study import StudyEvent, StudyState
+from scp_node.pipeline.clock import now_utc
+from scp_node.store.database import Database
+from scp_node.store.deliveries import DeliveryStore
+from scp_node.store.jobs import JobStore
+from scp_node.store.studies import StudyStore
+from tests.node.command_line import run, write_config
+from tests.node.store_samples import OTHER_STUDY, STUDY, analyzed, at, encoded, identity, received, routed
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path: Path, data: Path) -> Path:
+    return write_config(tmp_path / "config", data)
+
+
+@pytest.fixture
+def store(data: Path) -> Iterator[Database]:
+    opened = Database.open(data, migrate=True)
+    yield opened
+    opened.close()
+
+
+def hold(store: Database, reason: str = "MAA is its only sign") -> None:
+    """One image arrives, the study is complete and held."""
+    studies = StudyStore(store)
+    studies.record(received(1), at(0))
+    studies.apply(STUDY, StudyEvent.FOUND_COMPLETE, reason="quiet", now=at(120))
+    studies.apply(STUDY, StudyEvent.ROUTE_HOLD, reason=reason, now=at(121))
+
+
+@pytest.mark.usefixtures("store")
+def test_an_idle_node_needs_nobody(config: Path) -> None:
+    answer = run("status", config=config)
+
+    assert answer.exit_code == 0
+    assert answer.said.splitlines()[-1] == "nothing needs a person"
+
+
+def test_status_names_each_held_study_and_its_reason(config: Path, store: Database) -> None:
+    hold(store)
+
+    said = run("status", config=config).said
+
+    assert f"? study {STUDY} is held: MAA is its only sign; decide with release" in said
+    assert "nothing needs a person" not in said
+
+
+def test_status_for_programs_is_json_with_the_documented_keys(config: Path, store: Database) -> None:
+    routed(store)
+    encoded(store, analyzed(store))
+
+    told = json.loads(run("status", "--json", config=config).said)
+
+    assert told["schema"] == "hai-status/1"
+    assert told["studies"]["routed"] == 1
+    assert told["peers"]["pacs"]["queued"] == 2
+    assert set(told) == {
+        "schema", "at", "studies", "jobs", "oldest_unanswered_s", "peers", "spool", "quarantine_count", "held",
+        "failed_jobs", "alarms",
+    }  # fmt: skip
+
+
+def test_explain_finds_a_study_by_any_of_its_three_names(config: Path, store: Database) -> None:
+    routed(store)
+
+    said = {run("explain", name, config=config).said for name in (STUDY, "A1", "P1")}
+
+    assert len(said) == 1
+    assert STUDY in said.pop()
+
+
+def test_explain_tells_an_uid_whole_and_many_equal_events_once(config: Path, store: Database) -> None:
+    StudyStore(store).record_many([received(number) for number in range(1, 41)], at(0))
+
+    lines = run("explain", STUDY, config=config).said.splitlines()
+
+    assert f"series {STUDY}.1: CT, 40 images from CT_SCANNER to HAI_NODE" in lines
+    assert sum("image-arrived" in line for line in lines) == 1
+    assert any("40 times until" in line for line in lines)
+
+
+def test_explain_shows_no_name_and_no_birth_date(config: Path, store: Database) -> None:
+    routed(store)
+
+    said = run("explain", STUDY, config=config).said
+
+    assert "ONE^PATIENT" not in said
+    assert "19600101" not in said
+
+
+def test_release_to_an_analyzer_owes_an_answer_to_the_default_peers(config: Path, store: Database) -> None:
+    hold(store)
+
+    answer = run("release", STUDY, "--analyzer", "scintigraphy", config=config)
+
+    assert answer.exit_code == 0, answer
+    (job,) = JobStore(store).of_study(STUDY)
+    assert (job.analyzer, job.peers) == ("scintigraphy", ("pacs",))
+
+
+def test_release_to_ignore_ends_the_waiting(config: Path, store: Database) -> None:
+    hold(store)
+
+    assert run("release", STUDY, "--ignore", config=config).exit_code == 0
+    assert StudyStore(store).get(STUDY).state is StudyState.IGNORED
+
+
+def test_a_study_that_is_analysed_already_is_not_released(config: Path, store: Database) -> None:
+    routed(store)
+
+    answer = run("release", STUDY, "--ignore", config=config)
+
+    assert answer.exit_code == 1
+    assert "only held and ignored studies are released" in answer.complained
+    assert StudyStore(store).get(STUDY).state is StudyState.ROUTED
+
+
+def test_a_name_that_fits_several_studies_decides_about_none(config: Path, store: Database) -> None:
+    studies = StudyStore(store)
+    for study in (STUDY, OTHER_STUDY):
+        studies.record(received(1 if study == STUDY else 2, study=study, who=identity("P1")), at(0))
+
+    answer = run("release", "P1", "--ignore", config=config)
+
+    assert answer.exit_code == 3
+    assert STUDY in answer.complained
+    assert OTHER_STUDY in answer.complained
+
+
+def test_requeue_of_a_study_makes_its_next_revision(config: Path, store: Database) -> None:
+    routed(store)
+    encoded(store, analyzed(store))
+
+    answer = run("requeue", STUDY, config=config)
+
+    assert "revision 2" in answer.said
+    assert [job.revision for job in JobStore(store).of_study(STUDY)] == [1, 2]
+
+
+def test_requeue_of_a_peer_counts_what_is_sent_again(config: Path, store: Database) -> None:
+    routed(store)
+    encoded(store, analyzed(store))
+    deliveries = DeliveryStore(store)
+    assert all(delivery.state is DeliveryState.SENDING for delivery in deliveries.due("pacs", now_utc(), 10))
+
+    assert run("requeue", "--peer", "pacs", config=config).said.strip() == "0 deliveries to pacs are queued again"
