@@ -41,7 +41,7 @@ from scp_node.store.studies import StudyStore
 TICK_S = 0.5
 LEASES_S = 5.0
 RETENTION_S = 600.0
-LOCK_WAIT_S = 15.0
+LOCK_WAIT_S = 10.0
 """Longer than receivers of a killed node take to end."""
 LOCK_POLL_S = 0.2
 

@@ -62,8 +62,12 @@ def load_settings(folder: Path, *, known_analyzers: Collection[str] | None = Non
     routes = _read(folder / "routes.toml", RoutesFile, faults, digest)
     if node is not None:
         faults.extend(_node_faults(node))
+    if peers is not None:
+        faults.extend(_title_faults(peers))
+    if routes is not None:
+        faults.extend(_route_faults(routes, known_analyzers))
     if peers is not None and routes is not None:
-        faults.extend(_reference_faults(peers, routes, known_analyzers))
+        faults.extend(_reference_faults(peers, routes))
     if faults or node is None or peers is None or routes is None:
         raise SettingsError(tuple(faults))
     return Settings(
@@ -110,9 +114,7 @@ def _validation_faults(file: str, error: ValidationError) -> Iterator[Fault]:
 def _node_faults(node: NodeSettings) -> Iterator[Fault]:
     folder = node.data_folder
     program = Path(__file__).resolve().parents[2]
-    if not folder.is_absolute():
-        yield _node_fault("data_folder", "is not absolute", "write the whole path, e.g. /var/lib/hai-node")
-    elif folder.resolve().is_relative_to(program):
+    if folder.resolve().is_relative_to(program):
         yield _node_fault(
             "data_folder", "lies inside the program's folder", "choose one outside, e.g. /var/lib/hai-node"
         )
@@ -134,14 +136,16 @@ def _node_fault(key: str, what: str, remedy: str) -> Fault:
     return Fault(what=what, file="node.toml", key=key, remedy=remedy)
 
 
-def _reference_faults(peers: PeersFile, routes: RoutesFile, known: Collection[str] | None) -> Iterator[Fault]:
+def _title_faults(peers: PeersFile) -> Iterator[Fault]:
     titles: dict[str, str] = {}
     for name, peer in peers.peer.items():
         if peer.ae_title in titles and peer.may_send and peers.peer[titles[peer.ae_title]].may_send:
             remedy = f"one AE title, one sender: merge it with peer.{titles[peer.ae_title]}"
             yield Fault(what="repeats an AE title", file="peers.toml", key=f"peer.{name}.ae_title", remedy=remedy)
         titles.setdefault(peer.ae_title, name)
-    receiving = sorted(name for name, peer in peers.peer.items() if peer.receives)
+
+
+def _route_faults(routes: RoutesFile, known: Collection[str] | None) -> Iterator[Fault]:
     names: set[str] = set()
     for index, table in enumerate(routes.route):
         if table.name in names:
@@ -149,12 +153,17 @@ def _reference_faults(peers: PeersFile, routes: RoutesFile, known: Collection[st
                 what=f"repeats {table.name!r}", file="routes.toml", key=f"route.{index}.name", remedy="rename it"
             )
         names.add(table.name)
-        yield from _peer_faults(table.deliver_to, receiving, f"route.{index}.deliver_to")
         for analyzer in table.analyze or ():
             if known is not None and analyzer not in known:
                 remedy = f"installed are {', '.join(sorted(known)) or 'none'}; install a new one's entry point"
                 what = f"names the unknown analyzer {analyzer!r}"
                 yield Fault(what=what, file="routes.toml", key=f"route.{index}.analyze", remedy=remedy)
+
+
+def _reference_faults(peers: PeersFile, routes: RoutesFile) -> Iterator[Fault]:
+    receiving = sorted(name for name, peer in peers.peer.items() if peer.receives)
+    for index, table in enumerate(routes.route):
+        yield from _peer_faults(table.deliver_to, receiving, f"route.{index}.deliver_to")
     yield from _peer_faults(routes.deliver_to, receiving, "deliver_to")
 
 

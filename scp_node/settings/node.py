@@ -128,3 +128,10 @@ class NodeSettings(Table):
     delivery: DeliverySettings = DeliverySettings()
     retention: RetentionSettings = RetentionSettings()
     objects: ObjectSettings = ObjectSettings()
+
+    @field_validator("data_folder")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        if not folder.is_absolute():
+            raise ValueError("write the whole path, e.g. /var/lib/hai-node")
+        return folder

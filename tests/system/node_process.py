@@ -223,6 +223,7 @@ def node_under_test(
     receiving: str = "",
     analysis: str = "",
     attempts: int = 2,
+    memory_limit_gib: float = 1.0,
     routes: str = ROUTES,
 ) -> Iterator[NodeUnderTest]:
     """Write a configuration with short waiting times, start the node, and end whatever is left of it."""
@@ -235,7 +236,8 @@ def node_under_test(
         f"keep_free_gib = 0.1\n{receiving}\n"
         "[completion]\nquiet_ct_s = 3.0\nquiet_mr_s = 3.0\nquiet_nm_s = 3.0\nquiet_other_s = 3.0\n"
         f"quiet_when_complete_s = 1.0\nassociation_hold_s = 4.0\n"
-        f"[analysis]\nretry_s = 0.5\nattempts = {attempts}\nlease_s = 5.0\nmemory_limit_gib = 1.0\n{analysis}\n"
+        f"[analysis]\nretry_s = 0.5\nattempts = {attempts}\nlease_s = 5.0\n"
+        f"memory_limit_gib = {memory_limit_gib}\n{analysis}\n"
         "[delivery]\nfirst_wait_s = 0.5\nlongest_wait_s = 2.0\ncommitment_wait_s = 4.0\nresponse_timeout_s = 10.0\n"
         "lease_s = 20.0\n"
     )
