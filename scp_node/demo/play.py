@@ -42,8 +42,8 @@ from scp_node.errors import NodeError, UnknownStudyError
 from scp_node.store.database import Database
 from scp_node.store.overview import Explanation, JobLine, Overview
 
-KINDS = ("scintigraphy", "mri", "cta")
-"""The quickest to make first, so that the node has something to do early."""
+KINDS = ("cta", "mri", "scintigraphy")
+"""The longest first: it decides when all are done."""
 LONGEST_S = 600.0
 POLL_S = 0.5
 PHANTOM_S = 300.0

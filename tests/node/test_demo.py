@@ -1,0 +1,136 @@
+"""The demonstration compares honestly, shows safely, and leaves nothing running behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from scp_node.demo.comparison import KEY_MEASUREMENTS, Compared, compare, passed
+from scp_node.demo.page import Answered, Shown, write_page
+from scp_node.demo.play import KINDS, MARKER, prepare
+from scp_node.errors import NodeError
+from tests.node.network import REPOSITORY
+
+
+def truth(*entries: tuple[str, float, float, str]) -> dict[str, Any]:
+    return {
+        "measurements": [
+            {
+                "key": key, "site": "", "value": value, "unit": "mL", "tolerance": tolerance, "tolerance_unit": unit,
+                "tolerance_reason": "partial volume",
+            }
+            for key, value, tolerance, unit in entries
+        ]
+    }  # fmt: skip
+
+
+def result(**values: float) -> dict[str, Any]:
+    return {"result": {"measurements": [{"key": key, "value": value} for key, value in values.items()]}}
+
+
+@pytest.mark.parametrize(("measured", "within"), [(1000.0, True), (1100.0, True), (900.0, True), (1101.0, False)])
+def test_a_measurement_is_within_its_tolerance_or_off(measured: float, within: bool) -> None:
+    compared = compare("mri", result(liver_volume=measured), truth(("liver_volume", 1000.0, 10.0, "%")))
+
+    assert [line.within for line in compared] == [within]
+    assert passed(compared, "mri") is within
+
+
+def test_a_key_measurement_that_was_not_made_fails_the_study() -> None:
+    compared = compare("mri", result(), truth(("liver_volume", 1000.0, 100.0, "mL")))
+
+    assert [(line.measured, line.within) for line in compared] == [(None, False)]
+    assert not passed(compared, "mri")
+
+
+def test_an_answer_without_any_measurement_does_not_pass() -> None:
+    assert not any(passed([], kind) for kind in KINDS)
+    assert all(KEY_MEASUREMENTS[kind] for kind in KINDS)
+
+
+def test_what_is_not_required_is_shown_and_does_not_decide() -> None:
+    known = truth(("liver_volume", 1000.0, 100.0, "mL"), ("spleen_volume", 200.0, 10.0, "mL"))
+
+    compared = compare("mri", result(liver_volume=1000.0, spleen_volume=500.0), known)
+
+    assert [(line.key, line.required, line.within) for line in compared] == [
+        ("liver_volume", True, True),
+        ("spleen_volume", False, False),
+    ]
+    assert passed(compared, "mri")
+
+
+@pytest.mark.parametrize(("measured", "shown"), [(1000.0, 0.0), (1050.0, 0.5), (900.0, -1.0), (5000.0, 1.5)])
+def test_the_deviation_is_shown_in_tolerances(measured: float, shown: float) -> None:
+    (line,) = compare("mri", result(liver_volume=measured), truth(("liver_volume", 1000.0, 100.0, "mL")))
+
+    assert line.deviation_fraction == pytest.approx(shown)
+
+
+def test_the_page_takes_no_markup_from_a_header(tmp_path: Path) -> None:
+    line = Compared(
+        key="liver_volume", measured=1.0, truth=1.0, unit="mL", tolerance=0.0, tolerance_reason="", required=True
+    )
+    answered = Answered(
+        kind="mri", study_instance_uid="1.2.3", outcome="assessed", conclusion="<script>alert(1)</script>",
+        compared=(line,), limitations=("<b>",), stored=1, committed=True, seconds=1.0, passed=True,
+    )  # fmt: skip
+    shown = Shown(answered=answered, pictures=(), reports=(("r.txt", "<img src=x>"),), objects=("mri/a.dcm",))
+
+    page = write_page(tmp_path, [shown], pacs="Orthanc", facts={"seed": 1, "seconds": 60.0}).read_text(encoding="utf-8")
+
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_its_own_folder_is_emptied_and_a_foreign_one_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(out)
+    (out / "index.html").write_text("old", encoding="utf-8")
+
+    prepare(out)
+
+    assert [path.name for path in out.iterdir()] == [MARKER]
+    with pytest.raises(NodeError, match="choose another --out"):
+        prepare(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_running_when_it_is_ended(number: signal.Signals, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, str(REPOSITORY / "run_node.py"), "demo", "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    with (tmp_path / "said").open("wb") as said:
+        demo = subprocess.Popen(command, stdout=said, stderr=said, env=environment, start_new_session=True)
+    family = wait_for_family(demo, size=3)
+
+    demo.send_signal(number)
+    demo.wait(timeout=60)
+
+    gone, alive = psutil.wait_procs(family, timeout=30)
+    assert alive == []
+    assert gone
+    assert list(scratch.glob("hai-demo-*")) == []
+    assert b"Traceback" not in (tmp_path / "said").read_bytes()
+    assert demo.returncode != 0
+
+
+def wait_for_family(demo: subprocess.Popen[bytes], *, size: int) -> list[psutil.Process]:
+    """Its children and theirs, as soon as there are so many."""
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        family = psutil.Process(demo.pid).children(recursive=True)
+        if len(family) >= size:
+            return family
+        time.sleep(0.1)
+    raise AssertionError("the demonstration started no processes")
