@@ -96,6 +96,26 @@ def test_a_late_image_makes_revision_two_that_names_its_predecessor(
     assert named <= set(old)
 
 
+def test_an_image_that_comes_during_the_analysis_supersedes_it_and_nothing_of_it_is_sent(
+    node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
+) -> None:
+    node.behave("loop")
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2))
+    node.until(
+        patient.study,
+        lambda told: bool(told.jobs) and told.jobs[0].job.child_pid is not None,
+        "the analyzer to run",
+    )
+    node.behave("fine")
+    store(node.port, patient.slices(3))
+    told = node.answered(patient.study)
+    assert [line.job.state for line in told.jobs] == [JobState.SUPERSEDED, JobState.ENCODED]
+    assert (told.study.revision, told.study.instance_count) == (1, 3)
+    (report, *_) = [pacs.held[uid].header for uid in made_objects(told) if pacs.held[uid].header.Modality == "SR"]
+    assert "PredecessorDocumentsSequence" not in report
+
+
 def test_a_late_dose_report_changes_nothing(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
     del pacs
     patient = Patient(tmp_path)
