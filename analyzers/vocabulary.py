@@ -248,6 +248,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "lesion_long_axis": Quantity(concept=LONG_AXIS, unit=MILLIMETRE),
     "lesion_short_axis": Quantity(concept=SHORT_AXIS, unit=MILLIMETRE),
     "lesion_volume": Quantity(concept=VOLUME, unit=MILLILITRE),
+    "lesion_count": Quantity(concept=NUMBER_OF_LESIONS, unit=NO_UNITS),
     "lung_shunt_fraction": Quantity(concept=LUNG_SHUNT_FRACTION, unit=RATIO),
     "lung_shunt_fraction_corrected": Quantity(concept=LUNG_SHUNT_FRACTION_CORRECTED, unit=RATIO),
     "extrahepatic_focus_count": Quantity(concept=EXTRAHEPATIC_FOCUS_COUNT, unit=NO_UNITS),

@@ -1,0 +1,225 @@
+"""What a reading says in the words of the contract: segments, measurements, findings, limitations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analyzers import vocabulary
+from analyzers.contract import (
+    Assessed,
+    Finding,
+    FrameRef,
+    Gate,
+    Grade,
+    Measurement,
+    NotAssessable,
+    Outline,
+    Presence,
+    Segment,
+    SeriesRole,
+)
+from analyzers.mri.comparison import change_of_liver
+from analyzers.mri.expectations import study_roles
+from analyzers.mri.findings import Reading
+from analyzers.mri.lesions import Candidate
+from analyzers.mri.roles import Role
+from analyzers.mri.stacks import NAMES, StudyStacks
+from analyzers.mri.thresholds import MriThresholds
+from analyzers.priors import Prior
+from analyzers.quality import plane_distance_mm
+from analyzers.volume import StudyImages
+
+_LIVER_RGB = (0, 158, 115)
+_LESION_RGB = (213, 94, 0)
+_SURE_SCORE = 0.7
+_WANTED = {
+    "T1 with contrast": (Role.T1_ARTERIAL, Role.T1_PORTAL, Role.T1_TRANSITIONAL, Role.T1_HBP),
+    "hepatobiliary phase": (Role.T1_HBP,),
+    "T2": (Role.T2, Role.HASTE),
+    "diffusion": (Role.DWI,),
+}
+
+
+def not_assessable(images: StudyImages, reasons: Sequence[str], gates: tuple[Gate, ...]) -> NotAssessable:
+    """Say why nothing was measured."""
+    return NotAssessable(reasons=tuple(dict.fromkeys(reasons)), gates=gates, roles=_series_roles(images))
+
+
+def assessed(
+    images: StudyImages, stacks: StudyStacks, reading: Reading, priors: Sequence[Prior], settings: MriThresholds
+) -> Assessed:
+    """Put a reading into words."""
+    count, change = len(reading.candidates), change_of_liver(reading, priors)
+    finding = _lesion_finding(reading, settings)
+    at_least = "" if _whole(reading) else "at least "
+    conclusion = f"Liver volume {at_least}{reading.liver_ml:.0f} mL. {finding.sentence} {change}"
+    return Assessed(
+        conclusion=conclusion.strip(),
+        findings=(finding,),
+        measurements=(
+            _liver_volume(reading),
+            _measurement(
+                "lesion_count", float(count), "liver", f"Candidates in {NAMES[reading.reference.role]}", _grade(reading)
+            ),
+            *(
+                measurement
+                for number, candidate in enumerate(reading.candidates, 1)
+                for measurement in _lesion_measurements(number, candidate, reading, settings)
+            ),
+        ),
+        segments=_segments(reading),
+        gates=reading.gates,
+        roles=_series_roles(images),
+        limitations=_limitations(stacks, reading, settings),
+    )
+
+
+def _whole(reading: Reading) -> bool:
+    return all(gate.passed for gate in reading.gates)
+
+
+def _grade(reading: Reading) -> Grade:
+    sure = reading.reference.role in (Role.T1_HBP, Role.T1_PORTAL, Role.T1_TRANSITIONAL)
+    return Grade.GOOD if sure and _whole(reading) else Grade.LIMITED
+
+
+def _liver_volume(reading: Reading) -> Measurement:
+    remark = "" if _whole(reading) else "the liver reaches the end of the scan: at least this volume"
+    return _measurement(
+        "liver_volume",
+        reading.liver_ml,
+        "liver",
+        f"Outlined in {NAMES[reading.reference.role]}",
+        _grade(reading),
+        remark,
+    )
+
+
+def _lesion_measurements(
+    number: int, candidate: Candidate, reading: Reading, settings: MriThresholds
+) -> tuple[Measurement, ...]:
+    volume, axes = reading.reference.volume, candidate.axes
+    frame = volume.planes[axes.plane]
+    spacing_mm = plane_distance_mm(volume)
+    # RECIST 1.1: 10 mm on slices up to 5 mm, else twice the slice distance.
+    least_mm = max(settings.lesions.measurable_mm, 2.0 * spacing_mm if spacing_mm > 5.0 else 0.0)
+    measurable = axes.long_mm >= least_mm
+    grade = Grade.GOOD if measurable and candidate.score >= _SURE_SCORE else Grade.LIMITED
+    words = [f"candidate, score {candidate.score:.2f}"]
+    if not measurable:
+        words.append(f"below {least_mm:g} mm: not measurable by RECIST 1.1")
+    if candidate.seen_in:
+        words.append(f"bright in {', '.join(candidate.seen_in)}")
+    remark = "; ".join(words)
+    name = f"lesion-{number}"
+    long = (Outline(frame=frame, points_col_row=axes.long_line, closed=False),)
+    short = (Outline(frame=frame, points_col_row=axes.short_line, closed=False),)
+    return (
+        _measurement(
+            "lesion_long_axis", axes.long_mm, name, "Longest in-plane diameter", grade, remark, long, (frame,)
+        ),
+        _measurement(
+            "lesion_short_axis", axes.short_mm, name, "Longest perpendicular chord", grade, remark, short, (frame,)
+        ),
+        _measurement("lesion_volume", candidate.volume_ml, name, "Voxels at half contrast", grade, remark),
+    )
+
+
+def _measurement(
+    key: str,
+    value: float,
+    subject: str,
+    method: str,
+    grade: Grade,
+    remark: str = "",
+    lines: tuple[Outline, ...] = (),
+    sources: tuple[FrameRef, ...] = (),
+) -> Measurement:
+    quantity = vocabulary.QUANTITIES[key]
+    return Measurement(
+        key=key,
+        concept=quantity.concept,
+        value=value,
+        unit=quantity.unit,
+        subject=subject,
+        method=method,
+        derivation=quantity.derivation,
+        site=vocabulary.LIVER,
+        lines=lines,
+        sources=sources,
+        grade=grade,
+        remark=remark,
+    )
+
+
+def _segments(reading: Reading) -> tuple[Segment, ...]:
+    volume = reading.reference.volume
+    liver = Segment(
+        name="liver",
+        label="Liver",
+        category=vocabulary.ANATOMICAL_STRUCTURE,
+        type=vocabulary.LIVER,
+        mask_planes=reading.liver_zyx,
+        planes=volume.planes,
+        series_instance_uid=volume.series_instance_uid,
+        rgb=_LIVER_RGB,
+    )
+    lesions = (
+        Segment(
+            name=f"lesion-{number}",
+            label=f"Lesion candidate {number}",
+            category=vocabulary.MORPHOLOGICALLY_ABNORMAL_STRUCTURE,
+            type=vocabulary.LESION,
+            site=vocabulary.LIVER,
+            mask_planes=candidate.mask_zyx,
+            planes=volume.planes,
+            series_instance_uid=volume.series_instance_uid,
+            rgb=_LESION_RGB,
+        )
+        for number, candidate in enumerate(reading.candidates, 1)
+    )
+    return (liver, *lesions)
+
+
+def _lesion_finding(reading: Reading, settings: MriThresholds) -> Finding:
+    where = NAMES[reading.reference.role]
+    candidates = reading.candidates
+    if not candidates:
+        sure = _grade(reading) is Grade.GOOD
+        presence = Presence.ABSENT if sure else Presence.INDETERMINATE
+        hint = "" if sure else "; this sequence alone does not exclude lesions"
+        sentence = (
+            f"No lesion candidate of {settings.lesions.least_diameter_mm:g} mm or more detected in {where}{hint}."
+        )
+    else:
+        sure = any(one.score >= _SURE_SCORE for one in candidates)
+        presence = Presence.PRESENT if sure else Presence.INDETERMINATE
+        longest = max(one.axes.long_mm for one in candidates)
+        noun = "candidate" if len(candidates) == 1 else "candidates"
+        sentence = f"{len(candidates)} lesion {noun} in {where}, the longest {longest:.0f} mm; not characterised."
+    return Finding(
+        key="lesions",
+        concept=vocabulary.LESION,
+        presence=presence,
+        sentence=sentence,
+        site=vocabulary.LIVER,
+        evidence=("lesion_count", *(("lesion_long_axis",) if candidates else ())),
+    )
+
+
+def _limitations(stacks: StudyStacks, reading: Reading, settings: MriThresholds) -> tuple[str, ...]:
+    present = {stack.role for stack in stacks.stacks}
+    said = [f"No {name} in the study." for name, roles in _WANTED.items() if not present & set(roles)]
+    if not reading.compared:
+        said.append("Candidates were not looked up in a second sequence.")
+    if len(reading.candidates) >= settings.lesions.most_candidates:
+        said.append(f"Only the {settings.lesions.most_candidates} largest candidates are listed.")
+    said.append("Cysts, haemangiomas and treated lesions are candidates too; none is matched to an earlier study.")
+    return (*said, *reading.reference.volume.remarks, *stacks.refusals)
+
+
+def _series_roles(images: StudyImages) -> tuple[SeriesRole, ...]:
+    return tuple(
+        SeriesRole(series_instance_uid=uid, role=found.role.value, reason=found.reason)
+        for uid, found in study_roles(images.summary).items()
+    )
