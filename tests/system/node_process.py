@@ -26,7 +26,7 @@ from scp_node.store.overview import Explanation, Overview
 from tests.node.network import REPOSITORY, free_port
 
 PROBE = Path(__file__).with_name("probe_analyzer.py")
-PATIENCE_S = 90.0
+PATIENCE_S = 120.0
 
 ROUTES = """
 deliver_to = ["pacs"]

@@ -255,31 +255,37 @@ def test_a_pacs_that_was_away_gets_everything(node: NodeUnderTest, pacs: Misbeha
     node.answered(patient.study)
 
 
-@pytest.mark.parametrize(("how", "cause"), [("crash", "signal"), ("loop", "longer"), ("hog", "GiB")])
-def test_an_analyzer_that_fails_ends_in_a_technical_report_and_can_be_tried_again(
-    tmp_path: Path, how: str, cause: str
-) -> None:
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeUnderTest, MisbehavingPacs]]:
     pacs_port = free_port()
     with (
-        node_under_test(tmp_path / "node", pacs_port=pacs_port, analysis="time_limit_s = 5.0") as node,
+        node_under_test(tmp_path_factory.mktemp("node"), pacs_port=pacs_port, analysis="time_limit_s = 5.0") as node,
         misbehaving_pacs("PACS", node_port=node.port, port=pacs_port) as pacs,
     ):
-        node.behave(how)
-        patient = Patient(tmp_path)
-        store(node.port, patient.slices(1, 2))
-        told = node.answered(patient.study)
-        assert told.jobs[0].job.state is JobState.FAILED
-        assert cause in told.jobs[0].job.last_cause
-        made = [pacs.held[uid].header for uid in made_objects(told)]
-        # The report and a page that says the same where no report is shown: no picture of a result, no region.
-        assert sorted(header.Modality for header in made) == ["OT", "SR"]
-        (report,) = [header for header in made if header.Modality == "SR"]
-        assert "COULD NOT BE ANALYSED (technical)" in sr_text(report)
-        assert "requeue" in node.command("status").stdout
-        node.behave("fine")
-        assert node.command("requeue", patient.study).returncode == 0
-        again = node.answered(patient.study, revision=2)
-        assert {each.kind for each in again.jobs[-1].objects} == KINDS
+        yield node, pacs
+
+
+@pytest.mark.parametrize(("how", "cause"), [("crash", "signal"), ("loop", "longer"), ("hog", "GiB")])
+def test_an_analyzer_that_fails_ends_in_a_technical_report_and_can_be_tried_again(
+    impatient: tuple[NodeUnderTest, MisbehavingPacs], tmp_path: Path, how: str, cause: str
+) -> None:
+    node, pacs = impatient
+    node.behave(how)
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2))
+    told = node.answered(patient.study)
+    assert told.jobs[0].job.state is JobState.FAILED
+    assert cause in told.jobs[0].job.last_cause
+    made = [pacs.held[uid].header for uid in made_objects(told)]
+    # The report and a page that says the same where no report is shown: no picture of a result, no region.
+    assert sorted(header.Modality for header in made) == ["OT", "SR"]
+    (report,) = [header for header in made if header.Modality == "SR"]
+    assert "COULD NOT BE ANALYSED (technical)" in sr_text(report)
+    assert "requeue" in node.command("status").stdout
+    node.behave("fine")
+    assert node.command("requeue", patient.study).returncode == 0
+    again = node.answered(patient.study, revision=2)
+    assert {each.kind for each in again.jobs[-1].objects} == KINDS
 
 
 def test_the_log_holds_no_patient(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
