@@ -23,7 +23,7 @@ from scp_node.domain.study import StudyEvent, StudyState
 from scp_node.errors import NodeError, SettingsError, UnknownStudyError
 from scp_node.installed import installed_analyzers
 from scp_node.journal import start_journal
-from scp_node.node import Node
+from scp_node.node import Node, is_running
 from scp_node.offline import Offline, analyzers_of
 from scp_node.outbound.echo import echo as echo_peer
 from scp_node.pipeline.children import LocalRunner
@@ -156,7 +156,8 @@ def status(
         overview = Overview(database, settings.node.data_folder)
         held_warning = timedelta(days=settings.node.retention.held_warning_d)
         held = StudyStore(database).in_state(StudyState.HELD)
-        console.status(overview.status(now_utc(), held_warning=held_warning), held, as_json=json)
+        running = is_running(settings.node.data_folder)
+        console.status(overview.status(now_utc(), held_warning=held_warning), held, running=running, as_json=json)
 
 
 @app.command()

@@ -77,13 +77,14 @@ def offline_answer(answer: OfflineAnswer) -> None:
             say(f"  {path}")
 
 
-def status(told: Status, held: Sequence[Study], *, as_json: bool) -> None:
+def status(told: Status, held: Sequence[Study], *, running: bool, as_json: bool) -> None:
     """Print the state of the node."""
     if as_json:
-        _out.print_json(json.dumps(status_json(told, held)))
+        _out.print_json(json.dumps(status_json(told, held, running=running)))
         return
     studies = ", ".join(f"{count} {state}" for state, count in told.studies.items() if count) or "none"
     jobs = ", ".join(f"{count} {state}" for state, count in told.jobs.items() if count) or "none"
+    say(f"node     {'running' if running else 'NOT running: nothing is received or sent until `serve` runs'}")
     say(f"studies  {studies}")
     say(f"jobs     {jobs}")
     gib = told.spool.byte_count / 1024**3
@@ -101,15 +102,16 @@ def status(told: Status, held: Sequence[Study], *, as_json: bool) -> None:
             say(f"? study {study.study_instance_uid} is held: {study.state_reason}; decide with release")
     for alarm in told.alarms:
         _out.print(f"[bold red]![/bold red] {escape(alarm.sentence)} {alarm.study_instance_uid}")
-    if not told.alarms and not held:
+    if running and not told.alarms and not held:
         say("nothing needs a person")
 
 
-def status_json(told: Status, held: Sequence[Study]) -> dict[str, Any]:
+def status_json(told: Status, held: Sequence[Study], *, running: bool) -> dict[str, Any]:
     """The state of the node with stable keys (``hai-status/1``)."""
     return {
         "schema": STATUS_SCHEMA,
         "at": told.at.isoformat(),
+        "running": running,
         "studies": {state.value: count for state, count in told.studies.items()},
         "jobs": {state.value: count for state, count in told.jobs.items()},
         "oldest_unanswered_s": None

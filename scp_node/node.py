@@ -41,6 +41,7 @@ from scp_node.store.studies import StudyStore
 TICK_S = 0.5
 LEASES_S = 5.0
 RETENTION_S = 600.0
+LOCK_FILE = "node.lock"
 LOCK_WAIT_S = 10.0
 """Longer than receivers of a killed node take to end."""
 LOCK_POLL_S = 0.2
@@ -201,6 +202,19 @@ def patience(completion: CompletionSettings) -> Patience:
     )
 
 
+def is_running(data_folder: Path) -> bool:
+    """True when a node works on the data folder now.
+
+    Read from the kernel's list of locks: to try the lock, even for an instant, could stop a node that is just starting.
+    """
+    try:
+        number = str((data_folder / LOCK_FILE).stat().st_ino)
+        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return False
+    return any(line.split()[1] == "FLOCK" and line.split()[5].rpartition(":")[2] == number for line in locks)
+
+
 def _lock(data_folder: Path) -> int:
     """Take the data folder for this process and its receivers; the lock ends with the last of them, however it ends.
 
@@ -208,7 +222,7 @@ def _lock(data_folder: Path) -> int:
     recover: a file of theirs whose row is still to come would look like one without a row.
     """
     data_folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(data_folder / "node.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(data_folder / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     deadline_s = time.monotonic() + LOCK_WAIT_S
     while True:
         try:

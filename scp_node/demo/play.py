@@ -69,7 +69,7 @@ class Story:
 
     def tell(self, who: str, what: str) -> None:
         """Print one step."""
-        self.console.print(f"{self.seconds:4.0f} s  [bold]{who:<13}[/bold] {escape(what)}")
+        self.console.print(f"{self.seconds:4.0f} s  [bold]{who:<13}[/bold] {escape(what)}", soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

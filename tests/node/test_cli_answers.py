@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,12 +47,32 @@ def hold(store: Database, reason: str = "MAA is its only sign") -> None:
     studies.apply(STUDY, StudyEvent.ROUTE_HOLD, reason=reason, now=at(121))
 
 
-@pytest.mark.usefixtures("store")
+@pytest.fixture
+def running(data: Path) -> Iterator[None]:
+    """Somebody holds the lock of the data folder, as a node does."""
+    with (data / "node.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.usefixtures("store", "running")
 def test_an_idle_node_needs_nobody(config: Path) -> None:
     answer = run("status", config=config)
 
     assert answer.exit_code == 0
+    assert answer.said.splitlines()[0] == "node     running"
     assert answer.said.splitlines()[-1] == "nothing needs a person"
+
+
+@pytest.mark.usefixtures("store")
+def test_a_node_that_does_not_run_needs_somebody(config: Path, data: Path) -> None:
+    (data / "node.lock").touch()
+
+    answer = run("status", config=config)
+
+    assert "NOT running" in answer.said
+    assert "nothing needs a person" not in answer.said
+    assert json.loads(run("status", "--json", config=config).said)["running"] is False
 
 
 def test_status_names_each_held_study_and_its_reason(config: Path, store: Database) -> None:
@@ -73,8 +94,8 @@ def test_status_for_programs_is_json_with_the_documented_keys(config: Path, stor
     assert told["studies"]["routed"] == 1
     assert told["peers"]["pacs"]["queued"] == 2
     assert set(told) == {
-        "schema", "at", "studies", "jobs", "oldest_unanswered_s", "peers", "spool", "quarantine_count", "held",
-        "failed_jobs", "alarms",
+        "schema", "at", "running", "studies", "jobs", "oldest_unanswered_s", "peers", "spool", "quarantine_count",
+        "held", "failed_jobs", "alarms",
     }  # fmt: skip
 
 
