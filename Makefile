@@ -11,6 +11,9 @@ STAMP := $(VENV)/.setup-done
 # Deliberately quiet: what pip has to say about itself helps nobody here.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
+# Two workers, each with whole files: a file's tests share a node, a PACS or a synthetic patient.
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
 .PHONY: help setup demo test check format lock clean
 
 help: ## List the commands

@@ -41,6 +41,7 @@ from scp_node.store.studies import StudyStore
 TICK_S = 0.5
 LEASES_S = 5.0
 RETENTION_S = 600.0
+STOP_LOOK_S = 0.2
 LOCK_FILE = "node.lock"
 LOCK_WAIT_S = 10.0
 """Longer than receivers of a killed node take to end."""
@@ -143,7 +144,9 @@ class Node:
             clock = self._wound_clock()
             clock.start()
             self._journal.info("serving", port=self._settings.node.receiving.port, digest=self._settings.digest)
-            self._stopping.wait()
+            while not self._stopping.is_set():
+                # Not Event.wait(): the signal handler sets the event, and must never meet its lock held by this thread.
+                time.sleep(STOP_LOOK_S)
             self._journal.info("stopping")
             clock.stop()
         finally:
