@@ -190,10 +190,10 @@ def _judged(
         return None
     difference = float(contrast[mask].mean())
     seen_in = tuple(name for name, values in image.others.items() if _bright(values, mask, settings))
-    round_share = min(1.0, axes.short_mm / axes.long_mm)
     support = len(seen_in) / len(image.others) if image.others else 0.5
-    if image.others and not seen_in and axes.long_mm < settings.unseen_least_mm:
+    if _unlike_a_lesion(image, mask, seen_in, axes, settings):
         return None
+    round_share = min(1.0, axes.short_mm / axes.long_mm)
     score = (min(1.0, difference / (2.0 * threshold)) + enclosed + round_share + support) / 4.0
     return Candidate(
         mask_zyx=mask,
@@ -215,12 +215,28 @@ def _enclosed_fraction(
     return float(parenchyma[shell].mean()) if shell.any() else 0.0
 
 
+def _unlike_a_lesion(
+    image: LiverImage, mask: NDArray[np.bool_], seen_in: tuple[str, ...], axes: Axes, settings: LesionThresholds
+) -> bool:
+    """Whether other sequences speak against it: nothing to see in them, or the darkness of fat, bile ducts and flow."""
+    if not image.others:
+        return False
+    if not seen_in and axes.long_mm < settings.unseen_least_mm:
+        return True
+    levels = [level for values in image.others.values() if (level := _level_in(values, mask)) is not None]
+    return bool(levels) and min(levels) < settings.dark_below < settings.fluid_above > max(levels)
+
+
 def _bright(values: NDArray[np.float32], mask: NDArray[np.bool_], settings: LesionThresholds) -> bool:
+    level = _level_in(values, mask)
+    return level is not None and level > 1.0 + settings.least_contrast_fraction
+
+
+def _level_in(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> float | None:
+    """Median of a sequence in a mask, parenchyma being 1; ``None`` where it covers less than half."""
     inside = values[mask]
     inside = inside[np.isfinite(inside)]
-    return bool(inside.size > 0.5 * np.count_nonzero(mask)) and bool(
-        float(np.median(inside)) > 1.0 + settings.least_contrast_fraction
-    )
+    return float(np.median(inside)) if inside.size > 0.5 * np.count_nonzero(mask) else None
 
 
 def _apart(candidates: list[Candidate]) -> list[Candidate]:

@@ -52,7 +52,7 @@ _PHASE_WORDS: tuple[tuple[Role, str], ...] = (
     (Role.T1_HBP, r"hbp|hepatobil\w*|hepato\w*|spätphase|20 ?min|15 ?min|10 ?min|late hb"),
     (Role.T1_ARTERIAL, r"art|arterial\w*|arteriell\w*|arterielle|arter\w*|hap|spaetart|spätart|20 ?sec|25 ?s(?:ec)?"),
     (Role.T1_PORTAL, r"pv|pvp|portal\w*|porto\w*|portalven\w*|venous|venös|venoes|veineu\w*|venos\w*|70 ?s(?:ec)?"),
-    (Role.T1_TRANSITIONAL, r"transit\w*|delayed|equil\w*|tardi\w*|late|[235] ?min|180 ?s(?:ec)?"),
+    (Role.T1_TRANSITIONAL, r"transit\w*|delayed|equilibrium|gleichgewicht|tardi\w*|late|[235] ?min|180 ?s(?:ec)?"),
     (Role.T1_PRE, r"pre|nativ\w*|unenhanced|plain|ohne km|sans (?:injection|gado)|sin contraste|mask"),
 )
 _HEPATOBILIARY = re.compile(r"gadoxet|primovist|eovist|gd eob|gd-eob|multihance|gadobenate|gadobensäure")

@@ -2,7 +2,8 @@
 
 Sources: *anatomy* is textbook anatomy or physics without a single reference; *derived* follows from other rows by
 arithmetic; *practice* is usual in departments, to be confirmed by each site; a publication is named where there is one.
-All are defaults that a site can replace; none was fitted to a data set.
+All are defaults that a site can replace; none was fitted to a data set, but the rule of ``dark_below`` was
+added after looking at false candidates of one phantom.
 """
 
 from __future__ import annotations
@@ -100,6 +101,10 @@ class LesionThresholds:
     """Volume by that of the ellipsoid of the same extents; branching vessels have less."""
     unseen_least_mm: float = 15.0
     """Smaller ones must be bright in T2 or diffusion where there is one; vessels and fissures are not (practice)."""
+    dark_below: float = 0.8
+    """Level by that of parenchyma: what is darker in T2 or diffusion is fat of a fissure or flowing blood, unless"""
+    fluid_above: float = 2.0
+    """another of them is so bright, as in cysts, which are dark at high b values (physics)."""
     most_candidates: int = 20
     """Largest ones that are listed."""
     measurable_mm: float = 10.0

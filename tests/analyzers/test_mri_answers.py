@@ -1,0 +1,153 @@
+"""Whole studies: what a phantom holds is found, what is no liver is refused, the same input gives the same answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analyzers.contract import Assessed, Grade, NotAssessable, Presence
+from analyzers.loading import StudyOnDisk, open_study
+from analyzers.mri import ANALYZER
+from analyzers.priors import Prior
+from analyzers.result_check import check_pictures, check_result
+from analyzers.volume import LoadedSeries, Volume
+from tests.analyzers.mri_accuracy import Row, dice, make_phantom, phantom_row, true_mask
+from tests.analyzers.real_data import read_nifti, write_slices
+
+SEED = 31
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mri") / "phantom"
+    make_phantom(folder, SEED)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(phantom: Path) -> StudyOnDisk:
+    opened = open_study(phantom / "dicom")
+    return opened.with_roles(getattr(ANALYZER.accepts(opened.summary), "roles", {}))
+
+
+@pytest.fixture(scope="module")
+def result(study: StudyOnDisk) -> Assessed:
+    answer = ANALYZER.analyze(study, ())
+    assert isinstance(answer, Assessed)
+    return answer
+
+
+def value(result: Assessed, key: str) -> float:
+    return next(one.value for one in result.measurements if one.key == key)
+
+
+def test_liver_and_large_lesions_of_an_unseen_phantom_are_measured(phantom: Path) -> None:
+    row: Row = phantom_row(phantom, "test")
+    assert row.dice >= 0.85
+    assert row.liver_ml == pytest.approx(row.true_ml, rel=0.10)
+    assert row.hit >= 0.8 * row.targets
+    assert row.extra <= 2
+
+
+def test_liver_is_outlined_in_the_hepatobiliary_phase_and_the_answer_keeps_the_contract(
+    study: StudyOnDisk, result: Assessed, phantom: Path
+) -> None:
+    liver = result.segments[0]
+    roles = {role.series_instance_uid: role.role for role in result.roles}
+    assert roles[liver.series_instance_uid] == "t1-hbp"
+    assert dice(liver.mask_planes, true_mask(phantom / "masks" / "liver.nii.gz")) > 0.85
+    check_result(result)
+    check_pictures(ANALYZER.illustrate(study, result))
+
+
+def test_axes_are_drawn_on_the_lesion_they_measure(result: Assessed) -> None:
+    segments = {segment.name: segment for segment in result.segments}
+    axes = [one for one in result.measurements if one.key == "lesion_long_axis"]
+    assert len(axes) == value(result, "lesion_count") > 0
+    for one in axes:
+        lesion = segments[one.subject or ""]
+        section = lesion.mask_planes[lesion.planes.index(one.lines[0].frame)]
+        column, row = np.mean(np.asarray(one.lines[0].points_col_row), axis=0)
+        rows, columns = np.nonzero(section)
+        assert rows.min() <= row <= rows.max() + 1
+        assert columns.min() <= column <= columns.max() + 1
+
+
+def test_lesions_are_candidates_with_a_score_and_not_a_diagnosis(result: Assessed) -> None:
+    finding = result.findings[0]
+    assert finding.presence in {Presence.PRESENT, Presence.INDETERMINATE}
+    assert "not characterised" in finding.sentence
+    assert all("score" in one.remark for one in result.measurements if one.key == "lesion_volume")
+
+
+def test_the_same_study_measures_the_same_and_an_earlier_result_gives_the_change(
+    study: StudyOnDisk, result: Assessed
+) -> None:
+    halved = (replace(result.measurements[0], value=value(result, "liver_volume") / 2), *result.measurements[1:])
+    prior = Prior(
+        study_instance_uid="1.2", study_date="20250102", analyzer_name="mri", analyzer_version="0.1.0", revision=1,
+        result=replace(result, measurements=halved), images=None,
+    )  # fmt: skip
+    again = ANALYZER.analyze(study, (prior,))
+    assert isinstance(again, Assessed)
+    assert again.measurements == result.measurements
+    assert np.array_equal(again.segments[0].mask_planes, result.segments[0].mask_planes)
+    assert "20250102" in again.conclusion
+    assert "+100 %" in again.conclusion
+
+
+class Altered:
+    """A study of the hepatobiliary phase alone, changed after loading."""
+
+    def __init__(self, study: StudyOnDisk, kind: str) -> None:
+        self._study, self._kind = study, kind
+        self.summary = study.summary
+        self.roles = {uid: role for uid, role in study.roles.items() if role == "t1-hbp"}
+
+    def load(self, series_instance_uid: str) -> LoadedSeries:
+        loaded = self._study.load(series_instance_uid)
+        return replace(loaded, volumes=tuple(self._changed(volume) for volume in loaded.volumes))
+
+    def with_role(self, role: str) -> tuple[LoadedSeries, ...]:
+        return tuple(self.load(uid) for uid, own in self.roles.items() if own == role)
+
+    def _changed(self, volume: Volume) -> Volume:
+        voxels, affine = volume.voxels_zyx, volume.affine_lps.copy()
+        if self._kind == "small body":
+            affine[:3, :3] *= 0.55
+        elif self._kind == "mirrored":
+            voxels = voxels[:, :, ::-1].copy()
+        elif self._kind == "symmetric":
+            voxels = np.maximum(voxels, voxels[:, :, ::-1])
+        elif self._kind == "noise":
+            voxels = np.random.default_rng(1).normal(100, 20, voxels.shape).astype(np.float32)
+        elif self._kind == "low":
+            quarter = len(volume.planes) // 6
+            return replace(volume, voxels_zyx=voxels[:quarter], planes=volume.planes[:quarter])
+        return replace(volume, voxels_zyx=voxels, affine_lps=affine)
+
+
+@pytest.mark.parametrize("kind", ["small body", "mirrored", "symmetric", "noise", "low"])
+def test_what_shows_no_believable_liver_is_refused_with_reasons(study: StudyOnDisk, kind: str) -> None:
+    altered = Altered(study, kind)
+    answer = ANALYZER.analyze(altered, ())
+    assert isinstance(answer, NotAssessable)
+    assert answer.reasons
+    check_result(answer)
+    check_pictures(ANALYZER.illustrate(altered, answer))
+
+
+def test_a_real_t1_weighted_liver_that_the_scan_cuts_is_outlined_as_a_lower_limit(
+    real_data_dir: Path, tmp_path: Path
+) -> None:
+    labels = read_nifti(real_data_dir / "organs" / "mr_labels.nii.gz")
+    write_slices(read_nifti(real_data_dir / "organs" / "mr.nii.gz"), tmp_path, "MR", "MR LIVER")
+    opened = open_study(tmp_path)
+    answer = ANALYZER.analyze(opened.with_roles(getattr(ANALYZER.accepts(opened.summary), "roles", {})), ())
+    assert isinstance(answer, Assessed)
+    assert dice(answer.segments[0].mask_planes, np.asarray(labels.values_zyx == 5)) > 0.8
+    assert answer.measurements[0].grade is Grade.LIMITED
+    assert answer.conclusion.startswith("Liver volume at least")

@@ -1,0 +1,70 @@
+"""Axes, receive field and shifts are right on shapes whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from analyzers.mri.axes import lesion_axes
+from analyzers.mri.bias import fitted_bias
+from analyzers.mri.breath import shift_between
+from analyzers.mri.surface import refined_surface
+
+
+def ellipsoid(shape: tuple[int, int, int], radii: tuple[float, float, float]) -> NDArray[np.bool_]:
+    z, y, x = np.ogrid[tuple(slice(0, size) for size in shape)]
+    centre = [(size - 1) / 2 for size in shape]
+    inside = sum(((axis - middle) / radius) ** 2 for axis, middle, radius in zip((z, y, x), centre, radii, strict=True))
+    return np.asarray(inside <= 1.0)
+
+
+def test_axes_of_an_ellipse_are_its_diameters_and_perpendicular() -> None:
+    axes = lesion_axes(ellipsoid((9, 61, 61), (4, 10, 20)), (1.0, 1.5))
+    assert axes is not None
+    assert axes.plane == 4
+    assert axes.long_mm == pytest.approx(60.0, abs=2.5)
+    assert axes.short_mm == pytest.approx(20.0, abs=1.5)
+    long = np.diff(np.asarray(axes.long_line), axis=0)[0] * (1.5, 1.0)
+    short = np.diff(np.asarray(axes.short_line), axis=0)[0] * (1.5, 1.0)
+    assert abs(float(long @ short)) / (np.linalg.norm(long) * np.linalg.norm(short)) < 0.02
+
+
+def test_a_row_of_pixels_is_as_long_as_its_pixels_and_lies_on_their_outer_edges() -> None:
+    mask = np.zeros((1, 5, 12), bool)
+    mask[0, 2, 3:9] = True
+    axes = lesion_axes(mask, (2.0, 2.0))
+    assert axes is not None
+    assert axes.long_mm == pytest.approx(12.0, abs=0.1)
+    assert sorted(column for column, _ in axes.long_line) == pytest.approx([3.0, 9.0])
+
+
+def test_nothing_has_no_axes() -> None:
+    assert lesion_axes(np.zeros((2, 4, 4), bool), (1.0, 1.0)) is None
+
+
+def test_the_receive_field_of_even_tissue_is_recovered() -> None:
+    tissue = ellipsoid((30, 40, 40), (13, 18, 18))
+    z = np.arange(30, dtype=np.float32)[:, None, None]
+    field = np.exp(0.03 * (z - 15.0)) * np.ones((30, 40, 40), np.float32)
+    values = (700.0 * field).astype(np.float32)
+    corrected = values / fitted_bias(values, tissue, 3.0, degree=2)
+    assert float(np.std(corrected[tissue]) / np.mean(corrected[tissue])) < 0.02
+
+
+def test_a_moved_organ_of_other_contrast_is_found_where_it_went() -> None:
+    organ = ellipsoid((40, 50, 50), (10, 14, 16))
+    fixed = np.where(organ, 300.0, 100.0).astype(np.float32)
+    moving = np.roll(np.where(organ, 50.0, 200.0).astype(np.float32), (4, -2, 0), axis=(0, 1, 2))
+    shift_lps_mm = shift_between(fixed, moving, organ, 3.0)
+    assert shift_lps_mm == pytest.approx([0.0, -6.0, 12.0])
+
+
+def test_a_surface_that_is_too_wide_moves_to_the_edge_bright_or_dark_outside() -> None:
+    organ = ellipsoid((24, 60, 60), (9, 20, 20))
+    wide = ellipsoid((24, 60, 60), (10, 22, 22))
+    x = np.arange(60)[None, None, :]
+    values = np.where(organ, 1.0, np.where(x < 30, 0.3, 2.0)).astype(np.float32)
+    refined = refined_surface(values, wide, (3.0, 1.5, 1.5))
+    before = np.count_nonzero(wide ^ organ)
+    assert np.count_nonzero(refined ^ organ) < 0.3 * before
