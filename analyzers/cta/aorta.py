@@ -25,6 +25,8 @@ _EDGE_MM = 2.5
 """Half of the distance between the inner and the outer sample of the rim."""
 _FULL_EDGE_HU = 70.0
 """A step of this height counts fully: unenhanced blood against fat gives 130, against muscle nothing."""
+_BRIGHT_NEIGHBOUR = -0.3
+"""A rim against something brighter speaks against a vessel, yet little: vertebrae touch the aorta."""
 _DARKEST_BLOOD_HU = 15.0
 """Unenhanced blood of a severe anaemia."""
 _SEEN_REACH_MM = 9.0
@@ -135,7 +137,7 @@ def _best_circles(
         inner = _ring(plane, grid.spacing_mm, y_mm, x_mm, max(radius - _EDGE_MM, 0.3 * radius), angles)
         outer = _ring(plane, grid.spacing_mm, y_mm, x_mm, radius + _EDGE_MM, angles)
         half = _ring(plane, grid.spacing_mm, y_mm, x_mm, 0.5 * radius, angles[::3])
-        edge = np.clip((inner - outer) / _FULL_EDGE_HU, 0.0, 1.0).mean(axis=1)
+        edge = np.clip((inner - outer) / _FULL_EDGE_HU, _BRIGHT_NEIGHBOUR, 1.0).mean(axis=1)
         inside = np.concatenate([inner, half], axis=1)
         mean_hu = inside.mean(axis=1)
         uneven = inside.std(axis=1) / (_FULL_EDGE_HU + 0.25 * np.abs(mean_hu))

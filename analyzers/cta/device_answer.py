@@ -22,6 +22,8 @@ from analyzers.cta.thresholds import CtaThresholds, DeviceThresholds
 
 _PUMP_RGB = (120, 190, 255)
 _CATHETER_RGB = (90, 255, 140)
+_PELVIS_MM = 30.0
+"""So much of the iliac wings in the scan means that the lower quadrants are."""
 _BELOW_LIVER_MM = 120.0
 """A pump lies in a lower quadrant; a scan that reaches less far below the liver cannot exclude one."""
 
@@ -177,8 +179,7 @@ def _catheter_measurement(
 
 
 def _no_pump(rejected: tuple[str, ...], scans: Sequence[Scan], liver_z_mm: tuple[float, float] | None) -> Finding:
-    lowest = min(float(scan.anatomy.grid.origin_lps_mm[2]) for scan in scans)
-    covered = liver_z_mm is not None and lowest < liver_z_mm[0] - _BELOW_LIVER_MM + 60.0
+    covered = any(_reaches_pelvis(scan, liver_z_mm) for scan in scans)
     other = f" Other metal: {'; '.join(rejected)}." if rejected else ""
     if covered:
         sentence = "No infusion pump detected in the scanned part of the body." + other
@@ -190,6 +191,12 @@ def _no_pump(rejected: tuple[str, ...], scans: Sequence[Scan], liver_z_mm: tuple
         presence=Presence.ABSENT if covered else Presence.INDETERMINATE,
         sentence=sentence,
     )
+
+
+def _reaches_pelvis(scan: Scan, liver_z_mm: tuple[float, float] | None) -> bool:
+    lowest_mm = float(scan.anatomy.grid.origin_lps_mm[2])
+    far_below = liver_z_mm is not None and lowest_mm < liver_z_mm[0] - _BELOW_LIVER_MM
+    return far_below or scan.anatomy.spine.pelvis_mm >= _PELVIS_MM
 
 
 def _findings(

@@ -31,13 +31,15 @@ CT_CLASSES = frozenset(
 )
 """CT Image Storage, Enhanced CT Image Storage, Legacy Converted Enhanced CT Image Storage (PS3.4 B.5)."""
 
-_NO_AXIAL_SCAN = frozenset({"LOCALIZER", "SCOUT", "MPR", "MIP", "MINIP", "CPR", "VRT", "SCREEN SAVE", "DOSE_INFO"})
-"""Values of Image Type that say a picture is no stack of original planes."""
+_NO_AXIAL_SCAN = frozenset({"LOCALIZER", "SCOUT", "MIP", "MINIP", "CPR", "VRT", "SCREEN SAVE", "DOSE_INFO"})
+"""Values of Image Type that say a picture does not hold the attenuation of planes of its own."""
 _PICTURE_WORDS = re.compile(
-    r"(?<![a-z])(?:scout|topogram\w*|locali[sz]er\w*|surview|mip|mpr|cor|coronal|sag|sagittal|koronar|sagittaal|3d|vrt|"
-    r"dose|dosis|smart ?prep|premonitoring|monitoring|bolus|timing|report|screen ?save)(?![a-z])",
+    r"(?<![a-z])(?:scout|topogram\w*|locali[sz]er\w*|surview|mip|minip|vrt|dose|dosis|smart ?prep|premonitoring|"
+    r"monitoring|screen ?save)(?![a-z])",
     re.IGNORECASE,
 )
+"""Words for scouts, projections and bolus tracking. Reformats are told by their orientation: an axial one is read if
+there is nothing better."""
 _SHARP_KERNEL = re.compile(
     r"^(?:B[rlf]?[67]\d|B[567]\d|Br6\d|H[67]\d|BONE|BONEPLUS|LUNG|EDGE|DETAIL|YC|YD|D|FC5\d|FC8\d|FC3\d)", re.IGNORECASE
 )
@@ -129,12 +131,12 @@ def _why_unread(series: SeriesSummary, thresholds: SeriesThresholds) -> str:
         return "no CT images"
     axial = [instance for instance in series.instances if not _image_types(instance) & _NO_AXIAL_SCAN]
     if not axial:
-        return "scout or reformat by its Image Type"
+        return "scout or projection by its Image Type"
     frames = sum(max(1, len(instance.frames)) for instance in axial)
     if frames < thresholds.fewest_images:
         return f"only {frames} images"
     if _PICTURE_WORDS.search(series.description.replace("_", " ")):
-        return "scout, reformat or monitoring by its description"
+        return "scout, projection or monitoring by its description"
     steepness_deg = _steepness_deg(axial)
     if steepness_deg is None:
         return "no plane orientation in the headers"
@@ -150,7 +152,7 @@ def _candidate(series: SeriesSummary) -> _Candidate:
     axial = [instance for instance in series.instances if not _image_types(instance) & _NO_AXIAL_SCAN]
     first = axial[0]
     words = " ".join([series.description, first.text("ProtocolName"), first.text("ContrastBolusAgentPhase")])
-    derived = "ORIGINAL" not in _image_types(first)
+    derived = "ORIGINAL" not in _image_types(first) or "MPR" in _image_types(first)
     sharp = bool(_SHARP_KERNEL.match(first.text("ConvolutionKernel")))
     thickness_mm = _thickness_mm(axial)
     return _Candidate(

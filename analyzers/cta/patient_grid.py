@@ -75,11 +75,12 @@ def patient_grid(volume: Volume, spacing_mm: float) -> PatientGrid:
     blocks, block_affine = _block_means(volume, spacing_mm)
     corners = _corners_lps_mm(volume)
     low, high = corners.min(axis=0), corners.max(axis=0)
-    shape_zyx = tuple(int(np.floor(extent / spacing_mm)) + 1 for extent in (high - low)[::-1])
+    shape_zyx = tuple(int(np.ceil(extent / spacing_mm - 0.01)) + 1 for extent in (high - low)[::-1])
     matrix, offset = _index_map(block_affine, low, spacing_mm)
-    hu = _transformed(blocks, matrix, offset, shape_zyx, AIR_HU)
+    hu = _transformed(blocks, matrix, offset, shape_zyx)
     # Voxel centres of the outermost blocks lie inside the field, hence the half voxel of tolerance.
     inside = _inside(blocks.shape, matrix, offset, shape_zyx)
+    hu[~inside] = AIR_HU
     return PatientGrid(hu_zyx=hu, inside_zyx=inside, origin_lps_mm=low, spacing_mm=spacing_mm)
 
 
@@ -103,7 +104,7 @@ def field_on_source(field_zyx: NDArray[np.float32], grid: PatientGrid, volume: V
     shape = field[box].shape
     if 0 not in shape:
         start = np.array([part.start for part in box], float)
-        field[box] = _transformed(np.asarray(field_zyx, np.float32), matrix, offset + matrix @ start, shape, 0.0)
+        field[box] = _transformed(np.asarray(field_zyx, np.float32), matrix, offset + matrix @ start, shape)
     return field
 
 
@@ -121,7 +122,7 @@ def share_on_grid(mask_zyx: NDArray[np.bool_], volume: Volume, grid: PatientGrid
     as_voxels = replace(volume, voxels_zyx=mask_zyx.astype(np.float32))
     blocks, block_affine = _block_means(as_voxels, grid.spacing_mm)
     matrix, offset = _index_map(block_affine, grid.origin_lps_mm, grid.spacing_mm)
-    return _transformed(blocks, matrix, offset, grid.hu_zyx.shape, 0.0)
+    return _transformed(blocks, matrix, offset, grid.hu_zyx.shape)
 
 
 def _transformed(
@@ -129,13 +130,12 @@ def _transformed(
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
     shape: tuple[int, ...],
-    outside: float,
 ) -> NDArray[np.float32]:
-    """Linear interpolation; a grid that is only scaled and shifted takes a much faster way."""
+    """Linear interpolation, the outermost values going on beyond the edge; a straight grid takes a faster way."""
     diagonal = np.diag(matrix)
     straight = np.allclose(matrix, np.diag(diagonal), atol=1e-6)
     values: NDArray[np.float32] = ndimage.affine_transform(
-        field, diagonal if straight else matrix, offset, output_shape=shape, order=1, mode="constant", cval=outside
+        field, diagonal if straight else matrix, offset, output_shape=shape, order=1, mode="nearest"
     )
     return values
 

@@ -39,7 +39,7 @@ _WORDS: tuple[tuple[Phase, str], ...] = (
         r"native?|nativ|plain|unenhanced|non[- ]?contrast|without|w/?o|ohne|sans|sin|senza|pre[- ]?contrast|bianco",
     ),
     (Phase.ARTERIAL, r"art|arterial|arteriell\w*|arteriel\w*|arteri\w+|cta|angio\w*|arterioso"),
-    (Phase.PORTAL, r"portal|port|portalven\w*|porto\w*|porta\w*|pv|pvp|venous|ven|venös\w*|venoes\w*|veneux|venos\w+"),
+    (Phase.PORTAL, r"portal|portalven\w*|porto\w*|porta\w*|pv|pvp|venous|ven|venös\w*|venoes\w*|veneux|venos\w+"),
     (Phase.DELAYED, r"delay\w*|late|spät\w*|spaet\w*|tardi\w*|equilib\w*|excret\w*"),
 )
 

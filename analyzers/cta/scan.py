@@ -21,6 +21,7 @@ from analyzers.volume import Volume
 ORGAN_GRID_MM = 3.0
 """Organs are found at this resolution; a liver's border moves by a fraction of it."""
 VESSEL_GRID_MM = 1.5
+_LEAST_OVERLAP_MM = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +61,23 @@ def survey(volume: Volume, thresholds: CtaThresholds) -> Scan | str:
     anatomy = Anatomy(grid=grid, body=body, lungs=lungs, spine=spine, smooth_hu_zyx=_smoothed(grid))
     aorta = follow_aorta(patient_grid(volume, VESSEL_GRID_MM), spine, grid.spacing_mm, thresholds.aorta)
     seed = find_liver_seed(anatomy, thresholds.liver)
+    if aorta is not None and seed is not None and not _side_by_side(aorta, seed, grid):
+        aorta = None
     header = volume.header
     text = header.text("SeriesDescription") or header.text("ProtocolName")
     evidence = phase_of(
         None if aorta is None else aorta.mean_hu, None if seed is None else seed.centre_hu, text, thresholds.phase
     )
     return Scan(volume=volume, anatomy=anatomy, aorta=aorta, liver_seed=seed, phase=evidence)
+
+
+def _side_by_side(aorta: AortaCourse, seed: LiverSeed, grid: PatientGrid) -> bool:
+    """Whether the tube passes the liver at all; one that does not is bone, bowel or an iliac artery."""
+    planes = np.flatnonzero(seed.core_zyx.any(axis=(1, 2)))
+    low, high = (grid.origin_lps_mm[2] + grid.spacing_mm * planes[[0, -1]]).tolist()
+    heights = aorta.centres_lps_mm[:, 2]
+    overlap_mm = min(high, float(heights.max())) - max(low, float(heights.min()))
+    return bool(overlap_mm >= min(_LEAST_OVERLAP_MM, 0.5 * (high - low)))
 
 
 def _trunk_width_mm(body_zyx: NDArray[np.bool_], grid: PatientGrid) -> float:

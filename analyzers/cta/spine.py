@@ -35,12 +35,15 @@ class Spine:
     seen : (z,) bool
         Planes in which a vertebra was found beside which there is no pelvis and no shoulder; the others are
         interpolated.
+    pelvis_mm : float
+        Height over which iliac wings are seen in the lower half of the scan.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     front_y: NDArray[np.float64]
     seen: NDArray[np.bool_]
+    pelvis_mm: float
 
 
 def find_spine(grid: PatientGrid, body: Body, thresholds: TissueThresholds) -> Spine | None:
@@ -61,7 +64,8 @@ def find_spine(grid: PatientGrid, body: Body, thresholds: TissueThresholds) -> S
         return None
     sigma = _SMOOTHING_MM / grid.spacing_mm / 2
     x, y, front = (_smooth(found[:, column], seen, sigma) for column in range(3))
-    return Spine(x=x, y=y, front_y=front, seen=seen)
+    pelvis_mm = float(at_pelvis[: planes // 2].sum()) * grid.spacing_mm
+    return Spine(x=x, y=y, front_y=front, seen=seen, pelvis_mm=pelvis_mm)
 
 
 def _vertebra(

@@ -59,8 +59,8 @@ class TissueThresholds:
 class AortaThresholds:
     """The tube left in front of the spine."""
 
-    radius_mm: tuple[float, float] = (6.0, 24.0)
-    """From a small woman's infrarenal aorta (12 mm) to an aneurysm of 48 mm. Mean diameter 21.95 mm, n=500, Bilir et
+    radius_mm: tuple[float, float] = (7.0, 24.0)
+    """From a small woman's aorta (14 mm) to an aneurysm of 48 mm. Mean diameter 21.95 mm, n=500, Bilir et
     al., Int J Morphol."""
     expected_radius_mm: float = 11.0
     """Half of that mean."""

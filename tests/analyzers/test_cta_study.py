@@ -1,0 +1,199 @@
+"""The CT analyzer on whole studies: a phantom of the model that it was not developed on, and real CT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analyzers import vocabulary
+from analyzers.contract import Assessed, Grade, Measurement, NotAssessable, Presence
+from analyzers.cta import ANALYZER
+from analyzers.phantoms.__main__ import make_phantom
+from analyzers.phantoms.request import PhantomRequest
+from analyzers.result_check import check_pictures, check_result
+from analyzers.volume import StudyImages, Volume
+from tests.analyzers import cta_accuracy, real_data
+from tests.analyzers.cta_samples import VolumesInMemory, study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A phantom's folder with the study as loaded and the answer."""
+
+    folder: Path
+    images: StudyImages
+    result: Assessed
+    row: cta_accuracy.Row
+
+    def value(self, key: str) -> Measurement:
+        """The one measurement with a key."""
+        (found,) = [value for value in self.result.measurements if value.key == key]
+        return found
+
+    def presence(self, key: str) -> Presence:
+        """The answer of the one finding with a key."""
+        (found,) = [finding for finding in self.result.findings if finding.key == key]
+        return found.presence
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Answered:
+    folder = tmp_path_factory.mktemp("cta") / "study"
+    request = PhantomRequest(
+        kind="cta", seed=733, variants=("feet-first", "portal-only", "post-op"), size="small", model="evaluation"
+    )
+    make_phantom(request, folder)
+    images, result, _ = cta_accuracy.analysed(folder / "dicom")
+    assert isinstance(result, Assessed)
+    return Answered(folder=folder, images=images, result=result, row=cta_accuracy.folder_row(folder, "phantom"))
+
+
+def test_liver_is_outlined_and_its_volume_is_right_within_a_tenth(answered: Answered) -> None:
+    assert answered.row.liver_dice is not None
+    assert answered.row.liver_dice >= 0.9
+    assert answered.value("liver_volume").value == pytest.approx(answered.row.truth["liver_volume"], rel=0.1)
+
+
+def test_aorta_and_pump_are_measured_within_their_tolerances(answered: Answered) -> None:
+    truth = answered.row.truth
+
+    assert answered.value("aorta_diameter").value == pytest.approx(truth["aorta_diameter"], abs=2.0)
+    assert answered.value("pump_diameter").value == pytest.approx(truth["pump_diameter"], abs=3.0)
+    assert answered.value("pump_thickness").value == pytest.approx(truth["pump_thickness"], abs=3.0)
+    assert answered.presence("pump_presence") is Presence.PRESENT
+
+
+def test_what_thick_slices_or_late_contrast_blur_is_graded_limited_and_says_so(answered: Answered) -> None:
+    diameter = answered.value("aorta_diameter")
+
+    assert diameter.grade is Grade.LIMITED
+    assert "slices 2.5 mm apart" in diameter.remark
+    assert diameter.lines
+    assert diameter.sources[0] == diameter.lines[0].frame
+
+
+def test_the_same_study_gives_the_same_answer(answered: Answered) -> None:
+    said = {value.key: value.value for value in answered.result.measurements if value.key in cta_accuracy.KEYS}
+
+    assert said == dict(answered.row.said)
+
+
+def test_answer_keeps_the_contract_and_speaks_known_codes(answered: Answered) -> None:
+    check_result(answered.result)
+
+    codes = [value.concept for value in answered.result.measurements]
+    codes += [finding.concept for finding in answered.result.findings]
+    codes += [segment.type for segment in answered.result.segments]
+    assert all(vocabulary.is_known(code) for code in codes)
+    assert {value.key for value in answered.result.measurements} <= set(vocabulary.QUANTITIES)
+
+
+def test_segments_lie_on_the_planes_of_their_series_and_devices_overlap_nothing(answered: Answered) -> None:
+    masks = {segment.name: segment.mask_planes for segment in answered.result.segments}
+
+    assert {"liver", "aorta", "bones", "pump"} <= masks.keys()
+    for segment in answered.result.segments:
+        (volume,) = answered.images.load(segment.series_instance_uid).volumes
+        assert segment.planes == volume.planes
+        assert segment.mask_planes.shape == volume.voxels_zyx.shape
+        assert segment.mask_planes.any()
+    for device in masks.keys() & {"pump", "catheter"}:
+        for other in masks.keys() - {device}:
+            assert not (masks[device] & masks[other]).any(), (device, other)
+
+
+def test_montage_shows_planes_and_projections(answered: Answered) -> None:
+    pictures = ANALYZER.illustrate(answered.images, answered.result)
+
+    check_pictures(pictures)
+    assert [picture.name for picture in pictures] == ["planes-1", "projections-1"]
+    assert all(picture.rgb.std() > 10 for picture in pictures)
+
+
+@pytest.fixture(scope="module")
+def cropped(answered: Answered) -> Volume:
+    """The upper half of the scan: the liver is cut below, the pump is not in it."""
+    (volume,) = answered.images.load(answered.result.segments[0].series_instance_uid).volumes
+    heights = volume.to_lps_mm(np.array([[z, 0, 0] for z in range(len(volume.planes))], float))[:, 2]
+    liver = answered.result.segments[0].mask_planes.any(axis=(1, 2))
+    above = np.flatnonzero(heights > np.percentile(heights[liver], 35))
+    part = slice(int(above.min()), int(above.max()) + 1)
+    affine = volume.affine_lps.copy()
+    affine[:3, 3] += part.start * affine[:3, 2]
+    return replace(volume, voxels_zyx=volume.voxels_zyx[part], planes=volume.planes[part], affine_lps=affine)
+
+
+@pytest.fixture(scope="module")
+def cropped_result(answered: Answered, cropped: Volume) -> Assessed:
+    result = ANALYZER.analyze(in_memory(cropped, answered.images), ())
+    assert isinstance(result, Assessed)
+    return result
+
+
+def in_memory(volume: Volume, images: StudyImages) -> VolumesInMemory:
+    (series,) = [one for one in images.summary.series if one.series_instance_uid == volume.series_instance_uid]
+    return VolumesInMemory(volumes=[volume], summary=study(series))
+
+
+def test_a_liver_cut_by_the_end_of_the_scan_is_at_least_so_large(answered: Answered, cropped_result: Assessed) -> None:
+    (volume,) = [value for value in cropped_result.measurements if value.key == "liver_volume"]
+    assert volume.grade is Grade.LIMITED
+    assert volume.remark.startswith("at least")
+    assert volume.value < answered.value("liver_volume").value
+    assert "at least" in cropped_result.conclusion
+
+
+def test_a_scan_that_ends_below_the_liver_cannot_exclude_a_pump(cropped_result: Assessed) -> None:
+    (finding,) = [finding for finding in cropped_result.findings if finding.key == "pump_presence"]
+    assert finding.presence is Presence.INDETERMINATE
+
+
+def test_planes_in_reverse_order_give_the_same_millilitres(
+    answered: Answered, cropped: Volume, cropped_result: Assessed
+) -> None:
+    affine = cropped.affine_lps.copy()
+    affine[:3, 3] += (len(cropped.planes) - 1) * affine[:3, 2]
+    affine[:3, 2] *= -1
+    flipped = replace(
+        cropped, voxels_zyx=cropped.voxels_zyx[::-1].copy(), planes=cropped.planes[::-1], affine_lps=affine
+    )
+
+    result = ANALYZER.analyze(in_memory(flipped, answered.images), ())
+
+    assert isinstance(result, Assessed)
+    before, after = (
+        next(value.value for value in one.measurements if value.key == "liver_volume")
+        for one in (cropped_result, result)
+    )
+    assert after == pytest.approx(before, rel=0.01)
+
+
+def test_liver_of_a_real_contrast_ct_agrees_with_its_labels(real_data_dir: Path) -> None:
+    rows = {row.name: row for row in cta_accuracy.labelled_rows(real_data_dir)}
+
+    dice = rows["contrast CT, 20 slices of 2 mm"].liver_dice
+    assert dice is not None
+    assert dice >= 0.85
+
+
+def test_hip_implant_of_a_real_ct_is_no_pump_and_bone_is_no_aorta(real_data_dir: Path, tmp_path: Path) -> None:
+    scan = real_data.read_nifti(real_data_dir / "organs" / "ct_trunk.nii.gz")
+    real_data.write_slices(scan, tmp_path / "study", "CT", "CT ABDOMEN")
+
+    _, result, _ = cta_accuracy.analysed(tmp_path / "study")
+
+    assert isinstance(result, Assessed)
+    assert "pump" not in {segment.name for segment in result.segments}
+    assert "aorta_diameter" not in {value.key for value in result.measurements}
+
+
+def test_cropped_chest_of_a_real_cta_is_not_assessable(real_data_dir: Path, tmp_path: Path) -> None:
+    scan = real_data.read_nifti(real_data_dir / "cta_aorta" / "ct_cropped.nii.gz")
+    real_data.write_slices(scan, tmp_path / "study", "CT", "CTA")
+
+    _, result, _ = cta_accuracy.analysed(tmp_path / "study")
+
+    assert isinstance(result, NotAssessable)
