@@ -49,7 +49,7 @@ def assessed(
     images: StudyImages, stacks: StudyStacks, reading: Reading, priors: Sequence[Prior], settings: MriThresholds
 ) -> Assessed:
     """Put a reading into words."""
-    count, change = len(reading.candidates), change_of_liver(reading, priors)
+    change = change_of_liver(reading, priors)
     finding = _lesion_finding(reading, settings)
     at_least = "" if _whole(reading) else "at least "
     conclusion = f"Liver volume {at_least}{reading.liver_ml:.0f} mL. {finding.sentence} {change}"
@@ -58,9 +58,7 @@ def assessed(
         findings=(finding,),
         measurements=(
             _liver_volume(reading),
-            _measurement(
-                "lesion_count", float(count), "liver", f"Candidates in {NAMES[reading.reference.role]}", _grade(reading)
-            ),
+            *((_lesion_count(reading),) if reading.searched else ()),
             *(
                 measurement
                 for number, candidate in enumerate(reading.candidates, 1)
@@ -93,6 +91,11 @@ def _liver_volume(reading: Reading) -> Measurement:
         _grade(reading),
         remark,
     )
+
+
+def _lesion_count(reading: Reading) -> Measurement:
+    method = f"Candidates in {NAMES[reading.reference.role]}"
+    return _measurement("lesion_count", float(len(reading.candidates)), "liver", method, _grade(reading))
 
 
 def _lesion_measurements(
@@ -184,7 +187,10 @@ def _segments(reading: Reading) -> tuple[Segment, ...]:
 def _lesion_finding(reading: Reading, settings: MriThresholds) -> Finding:
     where = NAMES[reading.reference.role]
     candidates = reading.candidates
-    if not candidates:
+    if not reading.searched:
+        presence = Presence.INDETERMINATE
+        sentence = f"Lesions were not looked for: {where} alone does not tell them from vessels."
+    elif not candidates:
         sure = _grade(reading) is Grade.GOOD
         presence = Presence.ABSENT if sure else Presence.INDETERMINATE
         hint = "" if sure else "; this sequence alone does not exclude lesions"
@@ -203,18 +209,19 @@ def _lesion_finding(reading: Reading, settings: MriThresholds) -> Finding:
         presence=presence,
         sentence=sentence,
         site=vocabulary.LIVER,
-        evidence=("lesion_count", *(("lesion_long_axis",) if candidates else ())),
+        evidence=(*(("lesion_count",) if reading.searched else ()), *(("lesion_long_axis",) if candidates else ())),
     )
 
 
 def _limitations(stacks: StudyStacks, reading: Reading, settings: MriThresholds) -> tuple[str, ...]:
     present = {stack.role for stack in stacks.stacks}
     said = [f"No {name} in the study." for name, roles in _WANTED.items() if not present & set(roles)]
-    if not reading.compared:
+    if reading.searched and not reading.compared:
         said.append("Candidates were not looked up in a second sequence.")
     if len(reading.candidates) >= settings.lesions.most_candidates:
         said.append(f"Only the {settings.lesions.most_candidates} largest candidates are listed.")
-    said.append("Cysts, haemangiomas and treated lesions are candidates too; none is matched to an earlier study.")
+    if reading.searched:
+        said.append("Cysts, haemangiomas and treated lesions are candidates too; none is matched to an earlier study.")
     return (*said, *reading.reference.volume.remarks, *stacks.refusals)
 
 

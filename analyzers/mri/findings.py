@@ -23,6 +23,8 @@ class Reading:
     gates: tuple[Gate, ...]
     compared: tuple[str, ...]
     """Names of the other sequences that the candidates were looked up in."""
+    searched: bool
+    """False where the sequences at hand cannot tell a lesion from a vessel: then no candidate is listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ _MARGIN_MM = 8.0
 _BRIGHT_IN = (Role.DWI, Role.T2, Role.HASTE)
 _BLOOD_IN = (Role.T1_PORTAL, Role.T1_TRANSITIONAL)
 _BRIGHT_REFERENCES = (Role.T2, Role.HASTE)
+_TELLS_VESSELS = (Role.T1_HBP, Role.T1_PORTAL, Role.T1_TRANSITIONAL, Role.T1_ARTERIAL, *_BRIGHT_REFERENCES)
+"""Without contrast, vessels and lesions are equally dark in T1; a second sequence has to decide."""
 
 
 def analyze(images: StudyImages, priors: Sequence[Prior]) -> Assessed | NotAssessable:
@@ -157,8 +159,15 @@ def _on_source(
     if not (size.passed and side.passed):
         return Refusal(reasons=("what was outlined is not believable as a liver",), gates=gates)
     candidates, compared = _candidates(reference, relative, mask, stacks, settings)
+    searched = bool(compared) or reference.role in _TELLS_VESSELS
     return Reading(
-        reference=reference, liver_zyx=mask, liver_ml=liver_ml, candidates=candidates, gates=gates, compared=compared
+        reference=reference,
+        liver_zyx=mask,
+        liver_ml=liver_ml,
+        candidates=candidates if searched else (),
+        gates=gates,
+        compared=compared,
+        searched=searched,
     )
 
 

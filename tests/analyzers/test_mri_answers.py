@@ -151,3 +151,7 @@ def test_a_real_t1_weighted_liver_that_the_scan_cuts_is_outlined_as_a_lower_limi
     assert dice(answer.segments[0].mask_planes, np.asarray(labels.values_zyx == 5)) > 0.8
     assert answer.measurements[0].grade is Grade.LIMITED
     assert answer.conclusion.startswith("Liver volume at least")
+    # Vessels and lesions are equally dark in it, and nothing else is there to tell them apart.
+    assert [finding.presence for finding in answer.findings] == [Presence.INDETERMINATE]
+    assert [segment.name for segment in answer.segments] == ["liver"]
+    assert "lesion_count" not in {measurement.key for measurement in answer.measurements}
