@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzers import vocabulary
+from analyzers import measuring, vocabulary
 from analyzers.contract import Code, Finding, FrameRef, Gate, Grade, Measurement, Segment
 from analyzers.volume import Volume
 
@@ -36,17 +36,13 @@ def measurement(
     doubts: Iterable[str] = (),
 ) -> Measurement:
     """A measurement whose concept and unit come from the vocabulary; any doubt makes it limited."""
-    quantity = vocabulary.QUANTITIES[key]
     remark = "; ".join(doubts)
-    return Measurement(
-        key=key,
-        concept=quantity.concept,
-        value=round(float(value), 2),
-        unit=quantity.unit,
-        subject=subject,
+    return measuring.measurement(
+        key,
+        round(float(value), 2),
+        subject,
         uncertainty=None if uncertainty is None else round(float(uncertainty), 2),
         method=method,
-        derivation=quantity.derivation,
         sources=sources,
         grade=Grade.LIMITED if remark else Grade.GOOD,
         remark=remark,

@@ -18,6 +18,7 @@ from analyzers.contract import (
     Segment,
     SeriesRole,
 )
+from analyzers.measuring import measurement
 from analyzers.mri.comparison import change_of_liver
 from analyzers.mri.expectations import study_roles
 from analyzers.mri.findings import Reading
@@ -138,15 +139,11 @@ def _measurement(
     lines: tuple[Outline, ...] = (),
     sources: tuple[FrameRef, ...] = (),
 ) -> Measurement:
-    quantity = vocabulary.QUANTITIES[key]
-    return Measurement(
-        key=key,
-        concept=quantity.concept,
-        value=value,
-        unit=quantity.unit,
-        subject=subject,
+    return measurement(
+        key,
+        value,
+        subject,
         method=method,
-        derivation=quantity.derivation,
         site=vocabulary.LIVER,
         lines=lines,
         sources=sources,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from analyzers import vocabulary
-from analyzers.contract import Code, Finding, FrameRef, Grade, Measurement, Outline, Presence, Region
+from analyzers.contract import Finding, FrameRef, Grade, Measurement, Presence, Region
+from analyzers.measuring import measurement
 from analyzers.scintigraphy import gates
 from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import LocatedFocus, PlanarReading
@@ -76,8 +77,12 @@ def planar_measurements(reading: PlanarReading, thresholds: Thresholds) -> tuple
     measurements += _lobe_measurements(reading, frames)
     extrahepatic = reading.of_origin(Origin.EXTRAHEPATIC)
     measurements.append(
-        _measurement(
-            "extrahepatic_focus_count", float(len(extrahepatic)), frames, method="Peaks apart from the liver, planar"
+        measurement(
+            "extrahepatic_focus_count",
+            float(len(extrahepatic)),
+            None,
+            sources=frames,
+            method="Peaks apart from the liver, planar",
         )
     )
     for located in reading.foci:
@@ -85,42 +90,15 @@ def planar_measurements(reading: PlanarReading, thresholds: Thresholds) -> tuple
     return tuple(measurements)
 
 
-def _measurement(  # noqa: PLR0913 - one argument for each thing that a number needs beside it
-    key: str,
-    value: float,
-    frames: tuple[FrameRef, ...],
-    *,
-    subject: str | None = None,
-    uncertainty: float | None = None,
-    method: str = "",
-    grade: Grade = Grade.GOOD,
-    remark: str = "",
-    site: Code | None = None,
-    lines: tuple[Outline, ...] = (),
-) -> Measurement:
-    quantity = vocabulary.QUANTITIES[key]
-    return Measurement(
-        key=key,
-        concept=quantity.concept,
-        value=value,
-        unit=quantity.unit,
-        derivation=quantity.derivation,
-        subject=subject,
-        uncertainty=uncertainty,
-        method=method,
-        site=site,
-        lines=lines,
-        sources=frames,
-        grade=grade,
-        remark=remark,
-    )
-
-
 def _shunt_measurements(
     reading: PlanarReading, shunt: LungShunt, frames: tuple[FrameRef, ...], thresholds: Thresholds
 ) -> list[Measurement]:
     limits = shunt_limits(reading, shunt)
     grade = Grade.LIMITED if limits else Grade.GOOD
+    # The fraction belongs to no region alone; with the outlines that it rests on, a viewer can show where it is from.
+    regions = planar_regions(reading)
+    lungs = tuple(outline for region in regions if region.type == vocabulary.LUNG for outline in region.outlines)
+    liver = tuple(outline for region in regions if region.name == "liver" for outline in region.outlines)
     half_width = max(shunt.corrected - shunt.corrected_low, shunt.corrected_high - shunt.corrected)
     interval = f"95 % interval {100 * shunt.corrected_low:.1f} to {100 * shunt.corrected_high:.1f} %"
     factor = (
@@ -128,26 +106,38 @@ def _shunt_measurements(
         f"({thresholds.attenuation_factor_low:g} to {thresholds.attenuation_factor_high:g})"
     )
     return [
-        _measurement(
+        measurement(
             "lung_shunt_fraction",
             shunt.raw,
-            frames,
+            None,
+            sources=frames,
+            lines=(*liver, *lungs),
             uncertainty=shunt.raw_uncertainty,
             method=_METHOD_RAW,
             grade=grade,
             remark="; ".join(("not corrected for scatter and attenuation: too high by nature", *limits)),
         ),
-        _measurement(
+        measurement(
             "lung_shunt_fraction_corrected",
             shunt.corrected,
-            frames,
+            None,
+            sources=frames,
+            lines=(*liver, *lungs),
             uncertainty=half_width,
             method=_METHOD_CORRECTED,
             grade=grade,
             remark="; ".join((interval, factor, *limits)),
         ),
-        _measurement("liver_geometric_mean_counts", shunt.liver_counts, frames, subject="liver", method=_METHOD_RAW),
-        _measurement("lung_geometric_mean_counts", shunt.lung_counts, frames, method=_METHOD_RAW),
+        measurement("liver_geometric_mean_counts", shunt.liver_counts, "liver", sources=frames, method=_METHOD_RAW),
+        measurement(
+            "lung_geometric_mean_counts",
+            shunt.lung_counts,
+            None,
+            sources=frames,
+            method=_METHOD_RAW,
+            site=vocabulary.LUNG,
+            lines=lungs,
+        ),
     ]
 
 
@@ -173,20 +163,20 @@ def shunt_limits(reading: PlanarReading, shunt: LungShunt) -> tuple[str, ...]:
 def _lobe_measurements(reading: PlanarReading, frames: tuple[FrameRef, ...]) -> list[Measurement]:
     remark = f"divided by a vertical line; midline from {reading.landmarks.midline_from}"
     return [
-        _measurement(
+        measurement(
             "left_lobe_share",
             reading.split.left_share_fraction,
-            frames,
-            subject="liver",
+            "liver",
+            sources=frames,
             method="Geometric mean left of a vertical line",
             grade=Grade.LIMITED,
             remark=f"{remark}; a projection cannot follow the plane between the lobes",
         ),
-        _measurement(
+        measurement(
             "left_to_right_level",
             reading.split.left_to_right_level,
-            frames,
-            subject="liver",
+            "liver",
+            sources=frames,
             method="90th percentiles of both sides",
             remark=remark,
         ),
@@ -198,30 +188,30 @@ def _focus_measurements(located: LocatedFocus, frames: tuple[FrameRef, ...]) -> 
     remark = "" if focus.clear_of_liver else "touches the liver: counts of both are mixed"
     grade = Grade.GOOD if focus.clear_of_liver else Grade.LIMITED
     return [
-        _measurement(
+        measurement(
             "extrahepatic_share",
             focus.share_fraction,
-            frames,
-            subject=focus.name,
+            focus.name,
+            sources=frames,
             uncertainty=focus.share_uncertainty,
             method="Geometric mean relative to liver",
             grade=grade,
             remark=remark,
             site=site,
         ),
-        _measurement(
+        measurement(
             "extrahepatic_peak",
             focus.peak_fraction,
-            frames,
-            subject=focus.name,
+            focus.name,
+            sources=frames,
             method="Peak over liver median, better view",
             site=site,
         ),
-        _measurement(
+        measurement(
             "extrahepatic_significance",
             focus.significance_sigma,
-            frames,
-            subject=focus.name,
+            focus.name,
+            sources=frames,
             method="Poisson counting and background model",
             site=site,
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analyzers import vocabulary
 from analyzers.contract import Finding, Grade, Measurement, Presence, Segment
+from analyzers.measuring import measurement
 from analyzers.scintigraphy.spect import SpectFocus, SpectReading
 
 LIVER_SEGMENT = "perfused-liver"
@@ -92,18 +93,7 @@ def _focus_measurements(focus: SpectFocus, grade: Grade, remark: str) -> list[Me
 
 
 def _measurement(key: str, value: float, subject: str | None, method: str, grade: Grade, remark: str) -> Measurement:
-    quantity = vocabulary.QUANTITIES[key]
-    return Measurement(
-        key=key,
-        concept=quantity.concept,
-        value=value,
-        unit=quantity.unit,
-        derivation=quantity.derivation,
-        subject=subject,
-        method=method,
-        grade=grade,
-        remark=remark,
-    )
+    return measurement(key, value, subject, method=method, grade=grade, remark=remark)
 
 
 def spect_findings(reading: SpectReading) -> tuple[Finding, ...]:
