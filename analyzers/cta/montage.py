@@ -44,7 +44,7 @@ def illustrate(images: StudyImages, result: Assessed | NotAssessable) -> Sequenc
             return _refusal_page(images, result)
         series = list(dict.fromkeys(segment.series_instance_uid for segment in result.segments))
         pages: list[Picture] = []
-        for uid in series:
+        for number, uid in enumerate(series, start=1):
             on_series = [segment for segment in result.segments if segment.series_instance_uid == uid]
             volume = _volume_of(images, on_series[0])
             if volume is None:
@@ -53,7 +53,6 @@ def illustrate(images: StudyImages, result: Assessed | NotAssessable) -> Sequenc
             masks = {
                 item.name: share_on_grid(item.mask_planes, volume, grid) >= _least_share(item) for item in on_series
             }
-            number = len(pages) // 2 + 1
             pages.append(_planes_page(f"planes-{number}", grid, volume, on_series, masks, result))
             if masks.keys() & {"aorta", "pump"}:
                 pages.append(_projections_page(f"projections-{number}", grid, volume, on_series, masks, result))

@@ -113,6 +113,23 @@ def test_montage_shows_planes_and_projections(answered: Answered) -> None:
     assert all(picture.rgb.std() > 10 for picture in pictures)
 
 
+def test_pages_of_two_series_have_names_of_their_own(answered: Answered, cropped: Volume) -> None:
+    other = replace(cropped, series_instance_uid="1.2.3")
+    (whole,) = answered.images.load(cropped.series_instance_uid).volumes
+    (liver,) = [segment for segment in answered.result.segments if segment.name == "liver"]
+    part = slice(whole.planes.index(cropped.planes[0]), whole.planes.index(cropped.planes[-1]) + 1)
+    on_other = replace(
+        liver, mask_planes=liver.mask_planes[part], planes=other.planes, series_instance_uid=other.series_instance_uid
+    )
+    rest = tuple(segment for segment in answered.result.segments if segment.name != "liver")
+    images = VolumesInMemory(volumes=[other, whole], summary=answered.images.summary)
+
+    pictures = ANALYZER.illustrate(images, replace(answered.result, segments=(on_other, *rest)))
+
+    check_pictures(pictures)
+    assert [picture.name for picture in pictures] == ["planes-1", "planes-2", "projections-2"]
+
+
 @pytest.fixture(scope="module")
 def cropped(answered: Answered) -> Volume:
     """The upper half of the scan: the liver is cut below, the pump is not in it."""
@@ -187,6 +204,8 @@ def test_hip_implant_of_a_real_ct_is_no_pump_and_bone_is_no_aorta(real_data_dir:
 
     assert isinstance(result, Assessed)
     assert "pump" not in {segment.name for segment in result.segments}
+    (pump,) = [finding for finding in result.findings if finding.key == "pump_presence"]
+    assert pump.presence is Presence.ABSENT
     assert "aorta_diameter" not in {value.key for value in result.measurements}
 
 
