@@ -24,6 +24,7 @@ from analyzers.volume import PlanarView
 
 ANTERIOR = "anterior"
 POSTERIOR = "posterior"
+_OPPOSITE = {ANTERIOR: POSTERIOR, POSTERIOR: ANTERIOR}
 _OUTLINE_TOLERANCE_PIXELS = 0.3
 
 
@@ -176,34 +177,46 @@ def settle_directions(views: Sequence[PlanarView]) -> tuple[tuple[PlanarView, ..
 
     Codes and words are believed. An angle or a detector's number is believed unless the picture says otherwise: angles
     are counted from the back by the standard and from the front by some cameras. A left lobe alone also lies on the
-    "wrong" side, but is far brighter from in front; where the view called anterior is, nothing is changed.
+    "wrong" side, but is far brighter from in front; where the view called anterior is, nothing is changed. Where the
+    liver lies in the middle of every view, the far brighter one is the anterior one.
     """
-    front_is_brighter = _front_is_brighter(views)
+    brighter = _brighter_direction(views)
+    soft = [view for view in views if not _is_firm(view)]
+    sides = {id(view): direction_by_liver(view) for view in soft if not (view.direction and brighter == ANTERIOR)}
+    exchanged = brighter == POSTERIOR and len(soft) == len(views) and not any(sides.values())
     settled, remarks = [], []
     for view in views:
-        firm = view.direction_from in {"view code", "text"} or view.direction.endswith("lateral")
-        seen = "" if firm or (view.direction and front_is_brighter) else direction_by_liver(view)
+        seen = _OPPOSITE.get(view.direction, "") if exchanged else sides.get(id(view), "")
         if not seen or seen == view.direction:
             settled.append(view)
             continue
         told = f"said {view.direction} by {view.direction_from}" if view.direction else "of unnamed direction"
-        remarks.append(f"A view {told} shows the liver on the side of a view from {seen}, and was read as that.")
-        settled.append(replace(view, direction=seen, direction_from="side of the liver"))
+        shows = "has the brightness" if exchanged else "shows the liver on the side"
+        remarks.append(f"A view {told} {shows} of a view from {seen}, and was read as that.")
+        source = "brightness of the liver" if exchanged else "side of the liver"
+        settled.append(replace(view, direction=seen, direction_from=source))
     if len(settled) == 2 and [view.direction for view in settled].count("") == 1:
         known = settled[0].direction or settled[1].direction
-        other = {ANTERIOR: POSTERIOR, POSTERIOR: ANTERIOR}.get(known, "")
+        other = _OPPOSITE.get(known, "")
         settled = [v if v.direction else replace(v, direction=other, direction_from="the other view") for v in settled]
     return tuple(settled), tuple(remarks)
 
 
-def _front_is_brighter(views: Sequence[PlanarView]) -> bool:
-    """Whether what is called anterior has a peak at least 1.6 times that of what is called posterior."""
+def _is_firm(view: PlanarView) -> bool:
+    """Whether a view's direction is believed whatever the picture shows."""
+    return view.direction_from in {"view code", "text"} or view.direction.endswith("lateral")
+
+
+def _brighter_direction(views: Sequence[PlanarView]) -> str:
+    """Of what is called anterior and posterior, the one whose peak is more than 1.6 times the other's; else empty."""
     peaks = {ANTERIOR: 0.0, POSTERIOR: 0.0}
     for view in views:
         if view.direction in peaks:
             smooth = ndimage.gaussian_filter(view.counts.astype(np.float64), max(view.counts.shape) / 60.0)
             peaks[view.direction] = max(peaks[view.direction], float(smooth.max()))
-    return peaks[ANTERIOR] > 1.6 * peaks[POSTERIOR]
+    if min(peaks.values()) == 0.0:
+        return ANTERIOR if peaks[ANTERIOR] > 0.0 else ""
+    return next((name for name, peak in peaks.items() if peak > 1.6 * peaks[_OPPOSITE[name]]), "")
 
 
 def direction_by_liver(view: PlanarView) -> str:

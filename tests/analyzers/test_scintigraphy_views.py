@@ -160,3 +160,18 @@ def test_views_of_one_object_are_paired_before_brighter_ones_of_others() -> None
     brighter = replace(back, counts=back.counts * 2, frame=FrameRef(sop_instance_uid="9.9", frame=None))
 
     assert paired(front, back, brighter).posterior.frame == back.frame
+
+
+def test_a_left_lobe_alone_in_the_middle_shows_by_its_brightness_that_the_angles_were_exchanged() -> None:
+    scene = Scene(right_lobe_counts=0.0, left_lobe_counts=600_000.0, left_lobe_column=64.0)
+    front, back = views_of(scene)
+    exchanged = (
+        replace(front, direction="posterior", direction_from="start angle"),
+        replace(back, counts=back.counts * 0.4, direction="anterior", direction_from="start angle"),
+    )
+    assert [direction_by_liver(one) for one in exchanged] == ["", ""]  # the side tells nothing
+
+    pair = paired(*exchanged)
+
+    assert (pair.anterior.frame, pair.posterior.frame) == (front.frame, back.frame)
+    assert any("brightness" in remark for remark in pair.remarks)
