@@ -1,6 +1,6 @@
 """Segments of an analysis as DICOM Segmentation objects.
 
-Non-overlapping segments of one series share an object; a segment that overlaps goes into the next object, in a series
+Non-overlapping segments of one stack share an object; a segment that overlaps goes into the next object, in a series
 of its own, because viewers lose voxels of overlapping segments without a warning. Planes are placed by the segments'
 own lists of source planes and by nothing else.
 """
@@ -84,12 +84,16 @@ class _Sheet:
     grid: _Grid
     step_mm: float | None
     thickness_mm: float
+    stack: frozenset[FrameRef]
     segments: list[Segment]
     labels: dict[FrameRef, Labels]
 
     def takes(self, segment: Segment, grid: _Grid) -> bool:
-        """Whether a segment lies on the same grid and overlaps none that is here."""
-        if grid != self.grid or len(self.segments) == SEGMENTS_PER_OBJECT:
+        """Whether a segment lies in the same stack of planes and overlaps none that is here.
+
+        One series may hold two contrast phases: the same places, but other images.
+        """
+        if grid != self.grid or len(self.segments) == SEGMENTS_PER_OBJECT or not self.stack.issuperset(segment.planes):
             return False
         return not any(
             bool(np.any(self.labels[plane][mask]))
@@ -147,7 +151,8 @@ def _place(
     if sheet is None:
         step_mm = _step_mm(planes, grid)
         thickness_mm = planes[0][1].slice_thickness_mm or step_mm or 1.0
-        sheet = _Sheet(grid=grid, step_mm=step_mm, thickness_mm=thickness_mm, segments=[], labels={})
+        stack = frozenset(segment.planes)
+        sheet = _Sheet(grid=grid, step_mm=step_mm, thickness_mm=thickness_mm, stack=stack, segments=[], labels={})
         sheets.append(sheet)
     sheet.add(segment)
 

@@ -111,6 +111,25 @@ def test_masks_of_two_series_never_share_an_object(tmp_path: Path) -> None:
     assert sources == [arterial[0].SeriesInstanceUID, venous[0].SeriesInstanceUID]
 
 
+def test_masks_of_two_phases_of_one_series_never_share_an_object(tmp_path: Path) -> None:
+    """The same places, but other images: a frame can name only one of them."""
+    arterial, venous = slices(12), slices(12)
+    for image in venous:
+        image.SOPInstanceUID += ".2"
+        image.AcquisitionNumber = 2
+    made = made_from(
+        tmp_path,
+        [*arterial, *venous],
+        segment("liver", LIVER, arterial),
+        segment("catheter", CATHETER_TIP, venous, type_=CATHETER, category=DEVICE),
+    )
+
+    first, second = segmentations(made)
+    assert (labels(first), labels(second)) == (["Liver"], ["Catheter"])
+    assert np.array_equal(read_back(first, 1, planes_of(arterial), SHAPE[1:]), LIVER)
+    assert np.array_equal(read_back(second, 1, planes_of(venous), SHAPE[1:]), CATHETER_TIP)
+
+
 def test_an_empty_segment_is_no_segment(tmp_path: Path) -> None:
     ct = slices(12)
     made = made_from(
