@@ -150,6 +150,8 @@ def shunt_limits(reading: PlanarReading, shunt: LungShunt) -> tuple[str, ...]:
         limits.append("no lung stands out; the place where lungs must lie was measured")
     if reading.split.uptake is not LobeUptake.BOTH:
         limits.append("a lobe without uptake: what it still holds lies over lung and background, so perhaps too high")
+    if reading.colloid_given:
+        limits.append("residue of colloid in the liver is not subtracted, so perhaps too low")
     for name, words in (
         (gates.ALIGNMENT, "views shifted against each other"),
         (gates.LIVER_IN_FIELD, "liver cut by the field, so the fraction is too high"),
@@ -258,7 +260,7 @@ def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:
     if reading.colloid_given:
         limitations.append(
             "Colloid was given as well: its residue in liver, spleen and marrow is not subtracted, so uptake of spleen "
-            "and marrow is indeterminate and the lung shunt fraction may be too low."
+            "and marrow is indeterminate."
         )
     if not reading.passed(gates.LIVER_SIDE):
         limitations.append(

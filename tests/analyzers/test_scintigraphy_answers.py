@@ -101,6 +101,14 @@ def test_uptake_of_the_spleen_after_colloid_is_indeterminate(tmp_path: Path) -> 
     assert any("Colloid" in text for text in result.limitations)
 
 
+def test_a_lung_shunt_over_residue_of_colloid_is_never_graded_good(tmp_path: Path) -> None:
+    result = assessed(tmp_path / "p", "sulfur-colloid")
+    (shunt,) = (m for m in result.measurements if m.key == "lung_shunt_fraction_corrected")
+
+    assert shunt.grade is Grade.LIMITED
+    assert "perhaps too low" in shunt.remark
+
+
 @pytest.mark.parametrize(
     "variant", ["views-by-startangle", "views-by-text", "german", "separate-views", "scatter-window"]
 )
