@@ -38,14 +38,10 @@ from analyzers.running import run_analysis
 from analyzers.wire import ResultFile, read_result
 
 SEED = 11
-NOT_YET_WRITTEN = frozenset({"cta", "mri"})
-"""Registered ahead of their code. When one loads, its strict xfail below fails: take its name out of here."""
-NAMES = sorted(set(registered()) - NOT_YET_WRITTEN)
+NAMES = sorted(registered())
 WITH_PHANTOM = [name for name in NAMES if name in KIND_MODULES]
 WITH_VOLUMES = [name for name in WITH_PHANTOM if name != "scintigraphy"]
 EMPTY_STUDY = StudySummary(study_instance_uid="1.2.3", series=())
-
-_UNLOADABLE = (ImportError, AttributeError)
 
 SAME_VOLUME_FRACTION = 0.03
 """How far a volume may move when the grid is mirrored: one layer of interpolation at the border of a liver."""
@@ -94,15 +90,7 @@ def analyzer(request: pytest.FixtureRequest) -> Analyzer:
     return find_analyzer(request.param)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="not yet written", raises=_UNLOADABLE))
-        if name in NOT_YET_WRITTEN
-        else name
-        for name in sorted(registered())
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_registered_analyzer_loads_under_its_own_name(name: str) -> None:
     assert find_analyzer(name).name == name
 

@@ -108,10 +108,18 @@ def test_its_own_folder_is_emptied_and_a_foreign_one_is_refused(tmp_path: Path) 
 def test_nothing_is_left_running_when_it_is_ended(number: signal.Signals, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    command = [sys.executable, str(REPOSITORY / "run_node.py"), "demo", "--out", str(tmp_path / "out")]
+    # A shell that runs the tests in the background lets them ignore SIGINT, and a child would inherit that.
+    command = ["env", "--default-signal=INT", sys.executable, str(REPOSITORY / "run_node.py"), "demo"]
+    command += ["--out", str(tmp_path / "out")]
     environment = {**os.environ, "TMPDIR": str(scratch)}
     with (tmp_path / "said").open("wb") as said:
-        demo = subprocess.Popen(command, stdout=said, stderr=said, env=environment, start_new_session=True)
+        demo = subprocess.Popen(
+            command,
+            stdout=said,
+            stderr=said,
+            env=environment,
+            start_new_session=True,
+        )
     family = wait_for_family(demo, size=3)
 
     demo.send_signal(number)
