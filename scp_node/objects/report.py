@@ -32,6 +32,7 @@ from scp_node.domain.delivery import ObjectKind
 from scp_node.objects import codes
 from scp_node.objects.modules import Setting, complete, evidence, library_arguments, placeholder
 from scp_node.objects.plain_text import plain
+from scp_node.objects.provenance import uid_from
 from scp_node.objects.report_items import (
     Subject,
     algorithm,
@@ -175,7 +176,7 @@ def _planar_group(
     setting: Setting,
 ) -> PlanarGroup:
     return PlanarGroup(
-        tracking_identifier=_tracking(subject),
+        tracking_identifier=_tracking(subject, index),
         referenced_region=image_region(subject.outlines[index], setting),
         finding_type=codes.concept(subject.type),
         finding_category=codes.concept(subject.category) if subject.category else None,
@@ -276,8 +277,11 @@ def _answer_group(result: NotAssessable | Declined | None, setting: Setting) -> 
     )
 
 
-def _tracking(subject: Subject) -> TrackingIdentifier:
-    return TrackingIdentifier(uid=subject.tracking_uid, identifier=plain(subject.label, 64))
+def _tracking(subject: Subject, outline_index: int = 0) -> TrackingIdentifier:
+    """Identity of a structure, or of a further outline of it: viewers draw one outline for each tracking UID."""
+    further = outline_index > 0
+    uid = uid_from("further outline", subject.tracking_uid, str(outline_index)) if further else subject.tracking_uid
+    return TrackingIdentifier(uid=uid, identifier=plain(subject.label, 64))
 
 
 def _procedure_reported(setting: Setting) -> CodedConcept:

@@ -341,7 +341,7 @@ def test_a_region_of_a_planar_study_is_outlined_on_each_of_its_frames(tmp_path: 
     first, second = groups(report)[:2]
     assert "123456" in sr_text(first)
     assert "98765" in sr_text(second)
-    assert tracking_uid(first) == tracking_uid(second)
+    assert tracking_uid(first) != tracking_uid(second), "viewers draw one outline for each tracking UID"
 
 
 def test_a_measurement_of_the_whole_examination_rests_on_the_outlines_it_names(tmp_path: Path) -> None:
