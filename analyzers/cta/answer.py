@@ -19,7 +19,7 @@ from analyzers.cta.aorta_answer import aorta_part
 from analyzers.cta.aorta_answer import prefers as prefers_for_aorta
 from analyzers.cta.device_answer import bones_on_source, device_part, find_device
 from analyzers.cta.expectations import READ_ROLES, series_roles
-from analyzers.cta.liver_answer import liver_heights_mm, liver_part
+from analyzers.cta.liver_answer import liver_heights_mm, liver_part, liver_points_lps_mm
 from analyzers.cta.lumen import lumen_sections
 from analyzers.cta.part import Part, segment
 from analyzers.cta.phase import Phase
@@ -57,7 +57,8 @@ def analyze_with(images: StudyImages, thresholds: CtaThresholds) -> Assessed | N
         reasons = (*refusals, *liver.limitations, "Neither liver nor infusion pump could be found.")
         return NotAssessable(reasons=reasons, gates=liver.gates, roles=roles)
     aorta = _aorta(scans, liver_z_mm, thresholds)
-    device = device_part(found, rejected, scans, liver_z_mm, thresholds)
+    liver_lps_mm = None if liver_scan is None else liver_points_lps_mm(liver, liver_scan)
+    device = device_part(found, rejected, scans, liver_lps_mm, thresholds)
     bones_scan = found.scan if found is not None else liver_scan or scans[0]
     bones = bones_on_source(bones_scan, thresholds, dilated=False)
     bones_segments = (segment("bones", "Bones", vocabulary.BONE, bones, bones_scan.volume, _BONES_RGB),)

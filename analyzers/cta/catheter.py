@@ -20,7 +20,10 @@ from analyzers.cta.thresholds import DeviceThresholds
 from analyzers.volume import Volume
 
 _HALO_MM = 4.0
-"""Metal blooms this far; candidates begin outside of it."""
+"""Metal blooms this far beyond the rim; candidates begin outside of it."""
+_FACE_HALO_MM = 9.0
+"""In front of and behind the faces streaks run along the housing, bright, straight and as thin as a catheter. What
+truly coils there is lost to them."""
 _START_REACH_MM = 28.0
 """The first centimetre or two hide in the pump's streaks; visible catheter must begin within this of the housing."""
 _TOP_HAT_MM = 3.5
@@ -150,8 +153,9 @@ def _candidates(
     if not found:
         return np.zeros((0, 3), np.intp), np.zeros(0)
     indices = np.concatenate(found)
-    distance = _distance_to_housing_mm(volume.to_lps_mm(indices.astype(float)), pump)
-    outside = distance > _HALO_MM
+    points = volume.to_lps_mm(indices.astype(float))
+    distance = _distance_to_housing_mm(points, pump)
+    outside = (distance > _HALO_MM) & ~_along_a_face(points, pump)
     return indices[outside], distance[outside]
 
 
@@ -175,6 +179,14 @@ def _distance_to_housing_mm(points_lps_mm: NDArray[np.float64], pump: Pump) -> N
     beyond_rim = np.maximum(across - pump.diameter_mm / 2, 0.0)
     distance: NDArray[np.float64] = np.hypot(beyond_face, beyond_rim)
     return distance
+
+
+def _along_a_face(points_lps_mm: NDArray[np.float64], pump: Pump) -> NDArray[np.bool_]:
+    offset = points_lps_mm - pump.centre_lps_mm
+    along = offset @ pump.normal_lps
+    across = np.linalg.norm(offset - along[:, None] * pump.normal_lps, axis=1)
+    near = (across < pump.diameter_mm / 2 + 1.0) & (np.abs(along) < pump.thickness_mm / 2 + _FACE_HALO_MM)
+    return np.asarray(near)
 
 
 def _longest_path(

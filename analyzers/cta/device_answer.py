@@ -55,12 +55,12 @@ def device_part(
     found: PumpFound | None,
     rejected: tuple[str, ...],
     scans: Sequence[Scan],
-    liver_z_mm: tuple[float, float] | None,
+    liver_lps_mm: NDArray[np.float64] | None,
     thresholds: CtaThresholds,
 ) -> Part:
     """Measure pump and catheter, or say why there is nothing to measure."""
     if found is None:
-        return Part(found=False, findings=(_no_pump(rejected, scans, liver_z_mm),))
+        return Part(found=False, findings=(_no_pump(rejected, scans, liver_lps_mm),))
     volume, pump = found.scan.volume, found.pump
     housing = pump_mask(pump, volume, thresholds.device.fallback_metal_above_hu)
     search = _traced(found, thresholds)
@@ -68,17 +68,18 @@ def device_part(
     measurements = _pump_measurements(found, side)
     segments = [segment("pump", "Infusion pump", vocabulary.INFUSION_PUMP, housing, volume, _PUMP_RGB, device=True)]
     limitations = []
+    short = _short_of_liver(search.catheter, liver_lps_mm, thresholds.device)
     if search.catheter is None:
         limitations.append(f"Catheter not traced: {search.reason}.")
     else:
         tube = catheter_mask(search.catheter, volume, thresholds.device.catheter_radius_mm, housing)
         segments.append(segment("catheter", "Catheter", vocabulary.CATHETER, tube, volume, _CATHETER_RGB, device=True))
-        measurements += (_catheter_measurement(search.catheter, found.scan, tube, thresholds.device),)
+        measurements += (_catheter_measurement(search.catheter, found.scan, tube, short, thresholds.device),)
     return Part(
         found=True,
         measurements=measurements,
         segments=tuple(segments),
-        findings=_findings(found, side, search, thresholds.device),
+        findings=_findings(found, side, search, short, thresholds.device),
         limitations=tuple(limitations),
     )
 
@@ -91,6 +92,20 @@ def _traced(found: PumpFound, thresholds: CtaThresholds) -> CatheterSearch:
         excluded |= lumen_mask(scan.volume, lumen_sections(scan.volume, scan.aorta))
         blood_hu = scan.aorta.mean_hu
     return trace_catheter(scan.volume, found.pump, blood_hu, excluded, thresholds.device)
+
+
+def _short_of_liver(
+    catheter: Catheter | None, liver_lps_mm: NDArray[np.float64] | None, thresholds: DeviceThresholds
+) -> str:
+    """Say that the path was probably not followed to the tip; empty if it ends near the liver."""
+    if catheter is None:
+        return ""
+    if liver_lps_mm is None:
+        return "no liver to judge by whether its end was reached"
+    away_mm = float(np.linalg.norm(liver_lps_mm - catheter.points_lps_mm[-1], axis=1).min())
+    if away_mm <= thresholds.catheter_end_to_liver_mm:
+        return ""
+    return f"lost {away_mm:.0f} mm away from the liver, its end was probably not reached"
 
 
 def bones_on_source(scan: Scan, thresholds: CtaThresholds, *, dilated: bool) -> NDArray[np.bool_]:
@@ -158,9 +173,9 @@ def _slice_normal(scan: Scan) -> NDArray[np.float64]:
 
 
 def _catheter_measurement(
-    catheter: Catheter, scan: Scan, tube: NDArray[np.bool_], thresholds: DeviceThresholds
+    catheter: Catheter, scan: Scan, tube: NDArray[np.bool_], short: str, thresholds: DeviceThresholds
 ) -> Measurement:
-    doubts = []
+    doubts = [f"at least: {short}"] if short else []
     if scan.slice_step_mm > thresholds.good_slice_mm:
         doubts.append(f"at least, as far as visible in slices {scan.slice_step_mm:.1f} mm apart")
     if catheter.gaps_mm:
@@ -178,8 +193,8 @@ def _catheter_measurement(
     )
 
 
-def _no_pump(rejected: tuple[str, ...], scans: Sequence[Scan], liver_z_mm: tuple[float, float] | None) -> Finding:
-    covered = any(_reaches_pelvis(scan, liver_z_mm) for scan in scans)
+def _no_pump(rejected: tuple[str, ...], scans: Sequence[Scan], liver_lps_mm: NDArray[np.float64] | None) -> Finding:
+    covered = any(_reaches_pelvis(scan, liver_lps_mm) for scan in scans)
     other = f" Other metal: {'; '.join(rejected)}." if rejected else ""
     if covered:
         sentence = "No infusion pump detected in the scanned part of the body." + other
@@ -193,14 +208,14 @@ def _no_pump(rejected: tuple[str, ...], scans: Sequence[Scan], liver_z_mm: tuple
     )
 
 
-def _reaches_pelvis(scan: Scan, liver_z_mm: tuple[float, float] | None) -> bool:
+def _reaches_pelvis(scan: Scan, liver_lps_mm: NDArray[np.float64] | None) -> bool:
     lowest_mm = float(scan.anatomy.grid.origin_lps_mm[2])
-    far_below = liver_z_mm is not None and lowest_mm < liver_z_mm[0] - _BELOW_LIVER_MM
+    far_below = liver_lps_mm is not None and lowest_mm < float(liver_lps_mm[:, 2].min()) - _BELOW_LIVER_MM
     return far_below or scan.anatomy.spine.pelvis_mm >= _PELVIS_MM
 
 
 def _findings(
-    found: PumpFound, side: Code, search: CatheterSearch, thresholds: DeviceThresholds
+    found: PumpFound, side: Code, search: CatheterSearch, short: str, thresholds: DeviceThresholds
 ) -> tuple[Finding, ...]:
     pump = found.pump
     size = "cut by the end of the scan" if pump.cut else f"{pump.diameter_mm:.0f} x {pump.thickness_mm:.0f} mm"
@@ -216,7 +231,7 @@ def _findings(
         ),
         _orientation(pump, thresholds),
     ]
-    return (*findings, *_catheter_findings(found.scan, search, thresholds))
+    return (*findings, *_catheter_findings(found.scan, search, short, thresholds))
 
 
 def _orientation(pump: Pump, thresholds: DeviceThresholds) -> Finding:
@@ -240,7 +255,9 @@ def _orientation(pump: Pump, thresholds: DeviceThresholds) -> Finding:
     )
 
 
-def _catheter_findings(scan: Scan, search: CatheterSearch, thresholds: DeviceThresholds) -> tuple[Finding, ...]:
+def _catheter_findings(
+    scan: Scan, search: CatheterSearch, short: str, thresholds: DeviceThresholds
+) -> tuple[Finding, ...]:
     catheter = search.catheter
     if catheter is None:
         return (
@@ -254,9 +271,11 @@ def _catheter_findings(scan: Scan, search: CatheterSearch, thresholds: DeviceThr
     gaps = [gap for gap in catheter.gaps_mm if gap > thresholds.catheter_gap_mm]
     fine = scan.slice_step_mm <= 2.0
     # Streaks and thick slices hide a stretch as well as a break does: a gap is a question, not a fracture.
-    continuity = Presence.INDETERMINATE if gaps or not fine else Presence.ABSENT
+    continuity = Presence.INDETERMINATE if gaps or short or not fine else Presence.ABSENT
     if gaps:
         words = f"Catheter path interrupted for {max(gaps):.0f} mm; break or hidden stretch cannot be told apart."
+    elif short:
+        words = f"Continuity of the catheter cannot be judged: {short}."
     elif fine:
         words = "No interruption of the traced catheter path detected."
     else:
@@ -266,7 +285,7 @@ def _catheter_findings(scan: Scan, search: CatheterSearch, thresholds: DeviceThr
             key="catheter_presence",
             concept=vocabulary.CATHETER,
             presence=Presence.PRESENT,
-            sentence=f"Catheter traced from the pump over {catheter.length_mm:.0f} mm.",
+            sentence=f"Catheter traced from the pump over {catheter.length_mm:.0f} mm{', ' + short if short else ''}.",
             subject="catheter",
             evidence=("catheter_length",),
         ),

@@ -37,8 +37,6 @@ _MOST_SHADING_HU = 45.0
 _MOST_PASSES = 3
 _MOST_GROWTH = 1.5
 """A pass that adds more than half of the first pass's size has left the organ."""
-_UNENHANCED_BELOW_HU = 72.0
-"""Unenhanced livers are 58.8 +- 10.8 HU (n = 3357, Boyce et al., AJR)."""
 _LEFT_OF_SPINE_MM = 30.0
 """The right-sided search for the seed ends this far left of the spine's middle."""
 
@@ -97,7 +95,9 @@ def find_liver_seed(anatomy: Anatomy, thresholds: LiverThresholds) -> LiverSeed 
     return LiverSeed(core_zyx=core, centre_hu=centre, spread_hu=max(4.0, spread))
 
 
-def find_liver(anatomy: Anatomy, seed: LiverSeed, aorta_zyx: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+def find_liver(
+    anatomy: Anatomy, seed: LiverSeed, aorta_zyx: NDArray[np.bool_] | None, unenhanced_below_hu: float
+) -> NDArray[np.float32]:
     """Probability of liver per voxel, (z, y, x) float32; the organ is where it exceeds one half."""
     hu = anatomy.smooth_hu_zyx
     difference = hu - seed.centre_hu
@@ -107,7 +107,7 @@ def find_liver(anatomy: Anatomy, seed: LiverSeed, aorta_zyx: NDArray[np.bool_] |
     first_size = max(1, int((probability > 0.5).sum()))
     for _ in range(_MOST_PASSES):
         slope, steep = _linear_shading(difference, probability > 0.5)
-        if seed.centre_hu < _UNENHANCED_BELOW_HU:
+        if seed.centre_hu < unenhanced_below_hu:
             # Unenhanced, the neighbours differ from the liver by less than such shading: it must not be followed.
             slope, steep = np.zeros_like(slope), False
         rest = _local_mean(difference - slope, probability > 0.5, _SHADING_MM / anatomy.grid.spacing_mm)

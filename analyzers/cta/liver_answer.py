@@ -22,6 +22,7 @@ _SCALE_DOUBT_HU = 5.0
 """Tolerance of a scanner's water value in acceptance tests; noise of the mean over an organ is far below."""
 _INNER_MM = 6.0
 """Attenuation is read this far inside of the outline."""
+_SPREAD_POINTS = 4000
 _LIVER_RGB = (221, 130, 101)
 
 
@@ -33,7 +34,7 @@ def liver_part(scan: Scan, sections: tuple[LumenSection, ...], thresholds: Liver
     aorta_zyx = None
     if sections:
         aorta_zyx = share_on_grid(lumen_mask(volume, sections), volume, anatomy.grid) > 0.4
-    on_grid = find_liver(anatomy, seed, aorta_zyx) > 0.5
+    on_grid = find_liver(anatomy, seed, aorta_zyx, thresholds.unenhanced_below_hu) > 0.5
     mask = mask_on_source(on_grid, anatomy.grid, volume)
     if volume.padding_zyx is not None:
         mask &= ~volume.padding_zyx
@@ -45,7 +46,7 @@ def liver_part(scan: Scan, sections: tuple[LumenSection, ...], thresholds: Liver
         failed = "; ".join(f"{gate.name} {gate.seen}, wanted {gate.wanted}" for gate in gates if not gate.passed)
         return Part(found=False, gates=gates, limitations=(f"Liver not delineated: {failed}.",))
     doubts = [f"at least: {cut}"] if cut else []
-    if scan.phase.phase is Phase.NATIVE:
+    if scan.phase.phase is Phase.NATIVE or seed.centre_hu < thresholds.unenhanced_below_hu:
         doubts.append("without contrast the borders to stomach, heart and muscle are weak")
     surface_mm2 = _surface_mm2(on_grid, anatomy.grid.spacing_mm)
     frames = frames_of(mask, volume)
@@ -91,6 +92,14 @@ def liver_heights_mm(part: Part, scan: Scan) -> tuple[float, float] | None:
     middle = np.array(scan.volume.voxels_zyx.shape[1:]) / 2
     heights = scan.volume.to_lps_mm(np.array([[plane, *middle] for plane in planes]))[:, 2]
     return float(heights.min()), float(heights.max())
+
+
+def liver_points_lps_mm(part: Part, scan: Scan) -> NDArray[np.float64] | None:
+    """Some thousand points spread over the delineated liver, (n, 3) LPS mm."""
+    if not part.segments:
+        return None
+    places = np.argwhere(part.segments[0].mask_planes)
+    return scan.volume.to_lps_mm(places[:: max(1, len(places) // _SPREAD_POINTS)].astype(float))
 
 
 def _parenchyma_hu(scan: Scan, on_grid: NDArray[np.bool_]) -> NDArray[np.float32]:

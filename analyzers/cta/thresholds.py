@@ -111,6 +111,8 @@ class LiverThresholds:
     """Gate: less or more is not believed."""
     mean_hu: tuple[float, float] = (30.0, 180.0)
     """Gate on the mean attenuation; lower in severe steatosis, and then not believed."""
+    unenhanced_below_hu: float = 72.0
+    """Unenhanced livers are 58.8 +- 10.8 HU (n = 3357, Boyce et al., AJR): below this it is taken for unenhanced."""
     widest_sd_hu: float = 60.0
     """Gate on the standard deviation after averaging to the coarse grid."""
     left_share_fraction: float = 0.6
@@ -150,6 +152,9 @@ class DeviceThresholds:
     """Break of the visible path that counts as a gap."""
     shortest_catheter_mm: float = 60.0
     """Between a pump in the lower quadrant and the hepatic artery lie at least 10 cm; less was not followed."""
+    catheter_end_to_liver_mm: float = 50.0
+    """The tip lies where the gastroduodenal artery leaves, below the porta hepatis; a path that ends farther from the
+    liver was probably not followed to the tip. Anatomy."""
     longest_catheter_mm: float = 900.0
     """Supplied length, before it is cut."""
     good_slice_mm: float = 1.5

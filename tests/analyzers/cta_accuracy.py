@@ -13,15 +13,15 @@ import os
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from analyzers.contract import Accept, Assessed, NotAssessable, Segment
 from analyzers.cta import ANALYZER
@@ -54,20 +54,20 @@ class Row:
     said: Mapping[str, float]
     liver_dice: float | None
     limited: frozenset[str] = frozenset()
-    seconds: float = 0.0
+    catheter_covered_fraction: float | None = None
+    """Share of the true centre line with the traced path within 3 mm: a right length on a wrong way is worth nothing."""
     words: str = ""
     refused: tuple[str, ...] = field(default=())
 
 
-def analysed(folder: Path) -> tuple[StudyImages, Assessed | NotAssessable, float]:
-    """Run the analyzer on a folder; the seconds are those of reading and measuring."""
-    started = time.monotonic()
+def analysed(folder: Path) -> tuple[StudyImages, Assessed | NotAssessable]:
+    """Run the analyzer on a folder."""
     study = open_study(folder)
     acceptance = ANALYZER.accepts(study.summary)
     if not isinstance(acceptance, Accept):
-        return study, NotAssessable(reasons=(acceptance.reason,)), time.monotonic() - started
+        return study, NotAssessable(reasons=(acceptance.reason,))
     images = study.with_roles(acceptance.roles)
-    return images, ANALYZER.analyze(images, ()), time.monotonic() - started
+    return images, ANALYZER.analyze(images, ())
 
 
 def phantom_row(request: PhantomRequest, folder: Path) -> Row:
@@ -79,10 +79,26 @@ def phantom_row(request: PhantomRequest, folder: Path) -> Row:
 
 def folder_row(folder: Path, label: str) -> Row:
     """Compare the answer to a phantom that lies in a folder with its truth."""
-    images, result, seconds = analysed(folder / "dicom")
+    images, result = analysed(folder / "dicom")
     truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     values = {entry["key"]: float(entry["value"]) for entry in truth["measurements"] if entry["key"] in KEYS}
-    return _row(label, values, images, result, seconds, folder / "masks" / "liver.nii.gz", None)
+    row = _row(label, values, images, result, folder / "masks" / "liver.nii.gz", None)
+    line = truth["structures"].get("catheter", {}).get("centre_line_lps_mm")
+    return replace(row, catheter_covered_fraction=_covered(images, result, line)) if line else row
+
+
+def _covered(images: StudyImages, result: Assessed | NotAssessable, line_lps_mm: list[list[float]]) -> float | None:
+    """Share of a true centre line that lies within 3 mm of a traced voxel."""
+    segments = result.segments if isinstance(result, Assessed) else ()
+    traced = next((segment for segment in segments if segment.name == "catheter"), None)
+    if traced is None:
+        return None
+    corners = np.array(line_lps_mm)
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
+    every_mm = np.arange(0.0, along[-1], 1.0)
+    line = np.column_stack([np.interp(every_mm, along, corners[:, axis]) for axis in range(3)])
+    voxels = _volume_of(images, traced).to_lps_mm(np.argwhere(traced.mask_planes).astype(float))
+    return float(np.mean(cKDTree(voxels).query(line)[0] <= 3.0))
 
 
 def labelled_rows(data: Path) -> Iterator[Row]:
@@ -110,8 +126,8 @@ def real_rows(data: Path, folder: Path) -> Iterator[Row]:
 def _labelled(name: str, data: Path, study: Path, labels: Path | None) -> Row:
     names = json.loads((data / "organs" / "label_names.json").read_text(encoding="utf-8"))["ct"]
     liver = next(int(number) for number, label in names.items() if label == "liver")
-    images, result, seconds = analysed(study)
-    return _row(name, {}, images, result, seconds, labels, liver)
+    images, result = analysed(study)
+    return _row(name, {}, images, result, labels, liver)
 
 
 def _row(
@@ -119,13 +135,12 @@ def _row(
     truth: dict[str, float],
     images: StudyImages,
     result: Assessed | NotAssessable,
-    seconds: float,
     labels: Path | None,
     number: int | None,
 ) -> Row:
     if isinstance(result, NotAssessable):
         words = "not assessable: " + " ".join(result.reasons)
-        return Row(name=label, truth=truth, said={}, liver_dice=None, seconds=seconds, words=words)
+        return Row(name=label, truth=truth, said={}, liver_dice=None, words=words)
     said = {value.key: value.value for value in result.measurements if value.key in KEYS}
     limited = frozenset(value.key for value in result.measurements if value.remark)
     dice = None
@@ -142,7 +157,6 @@ def _row(
         said=said,
         liver_dice=dice,
         limited=limited,
-        seconds=seconds,
         words=result.conclusion,
         refused=result.limitations,
     )
@@ -178,13 +192,16 @@ def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 def table(rows: list[Row]) -> str:
     """The rows in Markdown: said / true, ``(l)`` where the value is graded limited."""
     lines = [
-        "| study | liver Dice | liver mL | aorta mm | pump diameter mm | pump thickness mm | catheter mm | s |",
+        "| study | liver Dice | liver mL | aorta mm | pump diameter mm | pump thickness mm | catheter mm "
+        "| catheter path covered |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         cells = [_cell(row, key) for key in KEYS]
         dice = "-" if row.liver_dice is None else f"{row.liver_dice:.3f}"
-        lines.append(f"| {row.name} | {dice} | {' | '.join(cells)} | {row.seconds:.0f} |")
+        share = row.catheter_covered_fraction
+        covered = "-" if share is None else f"{100 * share:.0f} %"
+        lines.append(f"| {row.name} | {dice} | {' | '.join(cells)} | {covered} |")
     return "\n".join(lines)
 
 

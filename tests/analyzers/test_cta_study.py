@@ -46,7 +46,7 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> Answered:
         kind="cta", seed=733, variants=("feet-first", "portal-only", "post-op"), size="small", model="evaluation"
     )
     make_phantom(request, folder)
-    images, result, _ = cta_accuracy.analysed(folder / "dicom")
+    images, result = cta_accuracy.analysed(folder / "dicom")
     assert isinstance(result, Assessed)
     return Answered(folder=folder, images=images, result=result, row=cta_accuracy.folder_row(folder, "phantom"))
 
@@ -64,6 +64,14 @@ def test_aorta_and_pump_are_measured_within_their_tolerances(answered: Answered)
     assert answered.value("pump_diameter").value == pytest.approx(truth["pump_diameter"], abs=3.0)
     assert answered.value("pump_thickness").value == pytest.approx(truth["pump_thickness"], abs=3.0)
     assert answered.presence("pump_presence") is Presence.PRESENT
+
+
+def test_catheter_is_traced_where_it_runs_and_not_along_the_housing(answered: Answered) -> None:
+    assert answered.row.catheter_covered_fraction is not None
+    assert answered.row.catheter_covered_fraction >= 0.85
+    length = answered.value("catheter_length")
+    assert length.value == pytest.approx(answered.row.truth["catheter_length"], rel=0.1)
+    assert length.grade is Grade.LIMITED
 
 
 def test_what_thick_slices_or_late_contrast_blur_is_graded_limited_and_says_so(answered: Answered) -> None:
@@ -200,7 +208,7 @@ def test_hip_implant_of_a_real_ct_is_no_pump_and_bone_is_no_aorta(real_data_dir:
     scan = real_data.read_nifti(real_data_dir / "organs" / "ct_trunk.nii.gz")
     real_data.write_slices(scan, tmp_path / "study", "CT", "CT ABDOMEN")
 
-    _, result, _ = cta_accuracy.analysed(tmp_path / "study")
+    _, result = cta_accuracy.analysed(tmp_path / "study")
 
     assert isinstance(result, Assessed)
     assert "pump" not in {segment.name for segment in result.segments}
@@ -213,6 +221,6 @@ def test_cropped_chest_of_a_real_cta_is_not_assessable(real_data_dir: Path, tmp_
     scan = real_data.read_nifti(real_data_dir / "cta_aorta" / "ct_cropped.nii.gz")
     real_data.write_slices(scan, tmp_path / "study", "CT", "CTA")
 
-    _, result, _ = cta_accuracy.analysed(tmp_path / "study")
+    _, result = cta_accuracy.analysed(tmp_path / "study")
 
     assert isinstance(result, NotAssessable)
