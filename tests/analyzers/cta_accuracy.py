@@ -55,7 +55,7 @@ class Row:
     liver_dice: float | None
     limited: frozenset[str] = frozenset()
     catheter_covered_fraction: float | None = None
-    """Share of the true centre line with the traced path within 3 mm: a right length on a wrong way is worth nothing."""
+    """Share of the true centre line within 3 mm of the traced path: a right length on a wrong way is worth nothing."""
     words: str = ""
     refused: tuple[str, ...] = field(default=())
 
