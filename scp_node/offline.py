@@ -20,7 +20,7 @@ from analyzers.headers import is_stand_in
 from analyzers.wire import summary_from_json
 from scp_node.domain.routing import Analyze, Routed, decide
 from scp_node.errors import EncodingError, NodeError
-from scp_node.inbound.intake import identity_of
+from scp_node.inbound.examination import identity_of
 from scp_node.objects.manifest import OBJECTS_FOLDER, ManifestEntry, read_manifest
 from scp_node.objects.order import EncodingOrder, write_order
 from scp_node.pipeline.analyze import BAD_INPUT, attempt_fault

@@ -21,7 +21,9 @@ FUNCTION_CODE_LINES_P95 = 40
 # The three places where a fault that nobody planned becomes a status or an outcome, each logging the traceback:
 # the C-STORE handler, the stage runner, and the main of a child process (there are two kinds of child).
 BROAD_EXCEPT_PLACES = {
-    ("scp_node/inbound/handlers.py", "handle_store"),
+    # The handler of C-STORE has two halves: one answers, one records.
+    ("scp_node/inbound/intake.py", "_guarded"),
+    ("scp_node/inbound/recorder.py", "_examined"),
     ("scp_node/pipeline/stage.py", "_step"),
     ("analyzers/__main__.py", "main"),
     ("scp_node/objects/__main__.py", "main"),
@@ -31,7 +33,7 @@ BROAD_EXCEPT_PLACES = {
 CLOCK_PLACES = (
     "scp_node/pipeline/clock.py",
     "scp_node/inbound/listener.py",
-    "scp_node/inbound/handlers.py",
+    "scp_node/inbound/recorder.py",
     "scp_node/demo/",
 )
 CLOCK_CALLS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns"}

@@ -1,7 +1,10 @@
 """Digests by which a second arrival of an object is told from another object under the same UID.
 
-SHA-256 of the data set as received, of the geometry alone, and of the pixels with what gives them meaning. Values are
-compared as numbers, not as text, because an archive that re-encodes an object may write ``1`` where ``1.0`` stood.
+Of the data set as received, of the geometry alone, and of the pixels with what gives them meaning. Values are compared
+as numbers, not as text, because an archive that re-encodes an object may write ``1`` where ``1.0`` stood.
+
+The data set is digested in two halves, split where the value of Pixel Data begins: a receiver has both halves ready
+when the last byte arrives, and of native pixels the second one is their digest already.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from analyzers.contract import FrameSummary, InstanceSummary
 from scp_node.errors import UnreadableObjectError
-from scp_node.inbound.header import UNDEFINED_LENGTH, PixelElement
+from scp_node.inbound.flat_header import UNDEFINED_LENGTH
+from scp_node.inbound.header import PixelElement
 
 _MEANING = (
     "SamplesPerPixel",
@@ -32,9 +37,20 @@ _ITEM_HEADER_BYTES = 8
 _STEP_BYTES = 1 << 20
 
 
-def dataset_digest(content: bytes) -> str:
-    """Digest of a data set as received, without file meta information."""
-    return hashlib.sha256(content).hexdigest()
+def dataset_digest(before_sha256: bytes, after_sha256: bytes) -> str:
+    """Digest of a data set as received, from those of its halves before and after the split."""
+    return hashlib.sha256(before_sha256 + after_sha256).hexdigest()
+
+
+def halves(file: BinaryIO, start: int, split_bytes: int) -> tuple[bytes, bytes]:
+    """SHA-256 of a data set before and after the split, read from a file in which it lies from ``start`` to the end."""
+    file.seek(start)
+    before, after = hashlib.sha256(), hashlib.sha256()
+    for step in _steps(file, split_bytes):
+        before.update(step)
+    while step := file.read(_STEP_BYTES):
+        after.update(step)
+    return before.digest(), after.digest()
 
 
 def geometry_digest(summary: InstanceSummary) -> str:
@@ -43,19 +59,37 @@ def geometry_digest(summary: InstanceSummary) -> str:
     return hashlib.sha256(f"{summary.rows}x{summary.columns}|{frames}".encode()).hexdigest()
 
 
-def pixel_digest(content: bytes, pixels: PixelElement | None, summary: InstanceSummary, *, deflated: bool) -> str:
-    """Digest of the value of Pixel Data and of what gives it meaning.
+def pixel_digest(value_sha256: bytes, summary: InstanceSummary) -> str:
+    """Digest of pixels with what gives them meaning: geometry, photometry, rescaling.
+
+    Parameters
+    ----------
+    value_sha256 : bytes
+        See :func:`value_digest`.
+    summary : InstanceSummary
+        Geometry and photometric meaning.
+    """
+    digest = hashlib.sha256(geometry_digest(summary).encode())
+    for keyword in _MEANING:
+        number = summary.number(keyword)
+        digest.update(f"|{summary.text(keyword) if number is None else _number_text(number)}".encode())
+    digest.update(value_sha256)
+    return digest.hexdigest()
+
+
+def value_digest(file: BinaryIO, start: int, pixels: PixelElement | None, *, deflated: bool) -> bytes:
+    """SHA-256 of the value of Pixel Data.
 
     Of encapsulated pixels the fragments count, not how they are cut: an archive may drop or add the offset table.
 
     Parameters
     ----------
-    content : bytes
-        Data set as received, deflated or not.
+    file : binary file
+        Holds the data set from ``start`` to its end, deflated or not.
+    start : int
+        Offset of the data set in the file.
     pixels : PixelElement or None
-        Where the value lies in the inflated data set; ``None`` gives the digest of an object without pixels.
-    summary : InstanceSummary
-        Geometry and photometric meaning.
+        Where the value lies in the inflated data set; ``None`` gives the digest of nothing.
     deflated : bool
         The transfer syntax deflates the whole data set.
 
@@ -65,65 +99,76 @@ def pixel_digest(content: bytes, pixels: PixelElement | None, summary: InstanceS
         If the pixels end before their length says, or their items are malformed.
     """
     digest = hashlib.sha256()
-    digest.update(geometry_digest(summary).encode())
-    for keyword in _MEANING:
-        number = summary.number(keyword)
-        digest.update(f"|{summary.text(keyword) if number is None else _number_text(number)}".encode())
-    for part in _pixel_parts(content, pixels, deflated=deflated) if pixels is not None else ():
+    for part in _pixel_parts(file, start, pixels, deflated=deflated) if pixels is not None else ():
         digest.update(part)
-    return digest.hexdigest()
+    return digest.digest()
 
 
-def _pixel_parts(content: bytes, pixels: PixelElement, *, deflated: bool) -> Iterator[bytes | memoryview]:
-    if pixels.length_bytes == UNDEFINED_LENGTH:
-        if deflated:
-            raise UnreadableObjectError("encapsulated pixels in a deflated data set")
-        return _fragments(memoryview(content)[pixels.offset_bytes :])
+def _pixel_parts(file: BinaryIO, start: int, pixels: PixelElement, *, deflated: bool) -> Iterator[bytes]:
     if deflated:
-        return _inflated_value(content, pixels)
-    value = memoryview(content)[pixels.offset_bytes : pixels.offset_bytes + pixels.length_bytes]
-    if len(value) < pixels.length_bytes:
+        if pixels.length_bytes == UNDEFINED_LENGTH:
+            raise UnreadableObjectError("encapsulated pixels in a deflated data set")
+        file.seek(start)
+        yield from _inflated_value(file, pixels)
+        return
+    file.seek(start + pixels.offset_bytes)
+    if pixels.length_bytes == UNDEFINED_LENGTH:
+        yield from _fragments(file)
+        return
+    missing = pixels.length_bytes
+    for step in _steps(file, pixels.length_bytes):
+        missing -= len(step)
+        yield step
+    if missing:
         raise UnreadableObjectError("the pixel data are shorter than their length says")
-    return iter((value,))
 
 
-def _fragments(items: memoryview) -> Iterator[memoryview]:
+def _steps(file: BinaryIO, length_bytes: int) -> Iterator[bytes]:
+    while length_bytes > 0 and (step := file.read(min(_STEP_BYTES, length_bytes))):
+        length_bytes -= len(step)
+        yield step
+
+
+def _fragments(file: BinaryIO) -> Iterator[bytes]:
     """Values of the items behind the first, which is the offset table (PS3.5 A.4)."""
-    start = 0
     is_offset_table = True
     while True:
-        header = items[start : start + _ITEM_HEADER_BYTES]
+        header = file.read(_ITEM_HEADER_BYTES)
         if len(header) < _ITEM_HEADER_BYTES:
             raise UnreadableObjectError("the encapsulated pixel data have no end")
         if header[:4] == _SEQUENCE_END:
             return
         (length_bytes,) = struct.unpack("<L", header[4:])
-        start += _ITEM_HEADER_BYTES
-        if header[:4] != _ITEM or start + length_bytes > len(items):
+        if header[:4] != _ITEM:
             raise UnreadableObjectError("the encapsulated pixel data are not a sequence of whole items")
-        if not is_offset_table:
-            yield items[start : start + length_bytes]
+        missing = length_bytes
+        for step in _steps(file, length_bytes):
+            missing -= len(step)
+            if not is_offset_table:
+                yield step
+        if missing:
+            raise UnreadableObjectError("the encapsulated pixel data are not a sequence of whole items")
         is_offset_table = False
-        start += length_bytes
 
 
-def _inflated_value(content: bytes, pixels: PixelElement) -> Iterator[bytes]:
+def _inflated_value(file: BinaryIO, pixels: PixelElement) -> Iterator[bytes]:
     """The value in steps, so that a small file cannot claim much memory by inflating."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     to_skip, missing = pixels.offset_bytes, pixels.length_bytes
-    waiting = content
+    waiting = b""
     try:
         while missing > 0:
+            waiting = waiting or file.read(_STEP_BYTES)
             step = inflater.decompress(waiting, _STEP_BYTES)
-            waiting = inflater.unconsumed_tail
-            if not step:
+            if not step and (inflater.eof or not waiting):
                 raise UnreadableObjectError("the pixel data are shorter than their length says")
+            waiting = inflater.unconsumed_tail
             part = step[to_skip : to_skip + missing]
             to_skip = max(0, to_skip - len(step))
             missing -= len(part)
             yield part
         # Padding may follow, and then the mark that the stream is whole.
-        inflater.decompress(waiting, _STEP_BYTES)
+        inflater.decompress(waiting + file.read(_STEP_BYTES), _STEP_BYTES)
     except zlib.error as fault:
         raise UnreadableObjectError("the data set is not deflated as its transfer syntax says") from fault
     if not inflater.eof:

@@ -47,7 +47,37 @@ CALLING_ADDRESS_UNKNOWN = Reject(
     reason=3,
     why="the calling AE title is known, but not from this address; see addresses in peers.toml",
 )
+CERTIFICATE_OF_ANOTHER = Reject(
+    result=PERMANENT,
+    source=1,
+    reason=3,
+    why="the calling AE title is known, but not with this certificate; see certificate_names in peers.toml",
+)
 TOO_MANY_ASSOCIATIONS = Reject(result=TRANSIENT, source=3, reason=2, why="receiving.maximum_associations is reached")
+TOO_MANY_FROM_ADDRESS = Reject(
+    result=TRANSIENT, source=3, reason=2, why="receiving.maximum_associations_per_address is reached"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks for an association, as far as the connection and the request say."""
+
+    calling_ae: str
+    called_ae: str
+    """Titles as sent; spaces around them do not count (PS3.8 section 9.3.2)."""
+    address: str
+    """IP address of the other end."""
+    certificate_names: frozenset[str] | None = None
+    """Of its verified certificate; ``None`` on a connection without TLS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Associations that are open in this process besides the one that is asked for."""
+
+    in_all: int
+    from_address: int
 
 
 class Guard:
@@ -59,40 +89,48 @@ class Guard:
         Our titles.
     peers : name → Peer
         All peers; titles may repeat among those that do not send.
-    maximum_associations : int
+    maximum_associations, maximum_per_address : int
         Open at the same time in this process.
     """
 
-    def __init__(self, ae_titles: Collection[str], peers: Mapping[str, Peer], maximum_associations: int) -> None:
+    def __init__(
+        self,
+        ae_titles: Collection[str],
+        peers: Mapping[str, Peer],
+        maximum_associations: int,
+        maximum_per_address: int,
+    ) -> None:
         self._ae_titles = frozenset(ae_titles)
         self._peers = dict(peers)
         self._maximum_associations = maximum_associations
+        self._maximum_per_address = maximum_per_address
 
-    def decide(self, *, calling_ae: str, called_ae: str, address: str, open_associations: int) -> Admit | Reject:
+    def decide(self, caller: Caller, load: Load) -> Admit | Reject:
         """Admit or reject.
 
         The identity of the caller is judged before the load: a stranger learns nothing about how busy we are.
-
-        Parameters
-        ----------
-        calling_ae, called_ae : str
-            Titles as sent; spaces around them do not count (PS3.8 section 9.3.2).
-        address : str
-            IP address of the other end.
-        open_associations : int
-            Associations that are open besides this one.
         """
-        if called_ae.strip() not in self._ae_titles:
+        if caller.called_ae.strip() not in self._ae_titles:
             return CALLED_TITLE_UNKNOWN
-        known = {name: peer for name, peer in self._peers.items() if peer.ae_title == calling_ae.strip()}
+        title = caller.calling_ae.strip()
+        known = {name: peer for name, peer in self._peers.items() if peer.ae_title == title}
         if not known:
             return CALLING_TITLE_UNKNOWN
-        callers = {name: peer for name, peer in known.items() if peer.may_call_from(address)}
-        if not callers:
+        near = {name: peer for name, peer in known.items() if peer.may_call_from(caller.address)}
+        if not near:
             return CALLING_ADDRESS_UNKNOWN
-        if open_associations >= self._maximum_associations:
+        callers = {name: peer for name, peer in near.items() if peer.may_call_with(caller.certificate_names)}
+        if not callers:
+            return CERTIFICATE_OF_ANOTHER
+        if load.in_all >= self._maximum_associations:
             return TOO_MANY_ASSOCIATIONS
+        if load.from_address >= self._maximum_per_address:
+            return TOO_MANY_FROM_ADDRESS
         return Admit(peer=min(callers), permissions=_permissions(callers.values()))
+
+    def expects_calls_from(self, address: str) -> bool:
+        """Whether any peer may call from there: such an address is never locked out, whatever its programs do."""
+        return any(peer.may_call_from(address) for peer in self._peers.values())
 
 
 def _permissions(peers: Collection[Peer]) -> frozenset[Permission]:

@@ -1,10 +1,11 @@
-"""The header of a received data set: read tolerantly, bounded, and never further than the pixels."""
+"""The header of a received data set, read by the library: tolerantly, bounded, and never further than the pixels."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
+from typing import BinaryIO
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -14,14 +15,15 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from scp_node.dimse.text import UNREADABLE
 from scp_node.errors import UnreadableObjectError
+from scp_node.inbound.flat_header import UNDEFINED_LENGTH
 from scp_node.inbound.usability import may_be_image
 
 MAX_HEADER_BYTES = 64 * 1024 * 1024
 """Up to the pixels. An enhanced MR of 5,000 frames needs about 50 MB; what is longer is no header."""
-UNDEFINED_LENGTH = 0xFFFFFFFF
 
 _PIXEL_TAGS = frozenset({Tag("FloatPixelData"), Tag("DoubleFloatPixelData"), Tag("PixelData")})
 _LAST_GROUP_OF_IDENTIFICATION = 0x0020
+_STEP_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +44,18 @@ class Header:
     """``None`` if the object has no pixels."""
 
 
-def read_header(content: bytes, sop_class_uid: str, transfer_syntax_uid: str) -> Header:
+def is_deflated(transfer_syntax_uid: str) -> bool:
+    """Whether the transfer syntax deflates the whole data set (PS3.5 A.5)."""
+    return UID(transfer_syntax_uid) == DeflatedExplicitVRLittleEndian
+
+
+def read_header(file: BinaryIO, sop_class_uid: str, transfer_syntax_uid: str) -> Header:
     """Read up to the pixels; of an object that is no image, only what identifies it.
 
     Parameters
     ----------
-    content : bytes
-        Data set as received, without file meta information.
+    file : binary file
+        At the start of the data set, which reaches to its end. The position afterwards means nothing.
     sop_class_uid, transfer_syntax_uid : str
         Of the C-STORE command and of the presentation context.
 
@@ -59,8 +66,9 @@ def read_header(content: bytes, sop_class_uid: str, transfer_syntax_uid: str) ->
         is longer than :data:`MAX_HEADER_BYTES`.
     """
     syntax = UID(transfer_syntax_uid)
-    stream = BytesIO(inflated_start(content) if syntax == DeflatedExplicitVRLittleEndian else content)
-    reading = _Reading(stream, whole=may_be_image(sop_class_uid))
+    stream = BytesIO(inflated_start(file)) if is_deflated(transfer_syntax_uid) else file
+    start = stream.tell()
+    reading = _Reading(stream, start, whole=may_be_image(sop_class_uid))
     try:
         dataset = read_dataset(
             stream,
@@ -73,21 +81,22 @@ def read_header(content: bytes, sop_class_uid: str, transfer_syntax_uid: str) ->
     if not len(dataset):
         raise UnreadableObjectError("the data set holds no element")
     if not reading.ended:
-        _require_whole(dataset, stream.getvalue())
+        _require_whole(dataset, stream)
     return Header(dataset=dataset, pixels=reading.pixels)
 
 
 class _Reading:
     """Says where to stop, and remembers where the pixels are."""
 
-    def __init__(self, stream: BytesIO, *, whole: bool) -> None:
+    def __init__(self, stream: BinaryIO, start: int, *, whole: bool) -> None:
         self._stream = stream
+        self._start = start
         self._whole = whole
         self.pixels: PixelElement | None = None
         self.ended = False
 
     def ends_before(self, tag: BaseTag, _vr: str | None, length: int) -> bool:
-        offset_bytes = self._stream.tell()
+        offset_bytes = self._stream.tell() - self._start
         if offset_bytes > MAX_HEADER_BYTES:
             raise UnreadableObjectError(f"the header is longer than {MAX_HEADER_BYTES >> 20} MiB")
         if tag in _PIXEL_TAGS:
@@ -98,19 +107,24 @@ class _Reading:
         return self.ended
 
 
-def _require_whole(dataset: Dataset, content: bytes) -> None:
+def _require_whole(dataset: Dataset, stream: BinaryIO) -> None:
     """A transfer that broke off shows behind the last value: the parser takes what there is. Zeros are padding."""
     elements: list[object] = list(dataset.values())
     last = elements[-1]
     if not isinstance(last, RawDataElement) or last.length == UNDEFINED_LENGTH:
         return
     end = last.value_tell + last.length
-    if end > len(content) or any(content[end:]):
+    size = stream.seek(0, 2)
+    if end > size:
         raise UnreadableObjectError("the data set breaks off")
+    stream.seek(end)
+    while step := stream.read(_STEP_BYTES):
+        if any(step):
+            raise UnreadableObjectError("the data set breaks off")
 
 
-def inflated_start(content: bytes) -> bytes:
-    """The first :data:`MAX_HEADER_BYTES` of a deflated data set (PS3.5 A.5).
+def inflated_start(file: BinaryIO) -> bytes:
+    """The first :data:`MAX_HEADER_BYTES` of a deflated data set (PS3.5 A.5); a small file cannot claim more.
 
     Raises
     ------
@@ -118,10 +132,16 @@ def inflated_start(content: bytes) -> bytes:
         If it is not deflated.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    parts: list[bytes] = []
+    left_bytes = MAX_HEADER_BYTES
     try:
-        start = inflater.decompress(content, MAX_HEADER_BYTES)
+        while left_bytes > 0 and not inflater.eof and (step := file.read(_STEP_BYTES)):
+            while step and left_bytes > 0:
+                parts.append(inflater.decompress(step, left_bytes))
+                left_bytes -= len(parts[-1])
+                step = inflater.unconsumed_tail
     except zlib.error as fault:
         raise UnreadableObjectError("the data set is not deflated as its transfer syntax says") from fault
-    if not inflater.eof and not inflater.unconsumed_tail:
+    if not inflater.eof and left_bytes > 0:
         raise UnreadableObjectError("the deflated data set breaks off")
-    return start
+    return b"".join(parts)

@@ -1,191 +1,163 @@
-"""From the bytes of one object to a durable file and a committed row. Knows nothing of the network.
+"""Takes objects, by whichever path they come, and finds the answer for each.
 
-Success is answered only after :meth:`Intake.take` returned: by then bytes, name and record survive a power cut.
+Success is answered only when bytes and seal are on the disk; the recorder is told after that. Every fault becomes a
+status here, and nothing of a refused object is left behind.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
-from pydicom.tag import Tag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
-
-from analyzers.headers import instance_summary
-from scp_node.dimse.text import text_of
-from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, is_uid
-from scp_node.domain.study import Identity, ReceivedInstance, Reception
-from scp_node.errors import MismatchedObjectError, UnreadableObjectError
-from scp_node.inbound.digests import dataset_digest, geometry_digest, pixel_digest
-from scp_node.inbound.header import read_header
-from scp_node.inbound.usability import is_made_by_this_software, is_usable_image
+from scp_node.dimse.statuses import NO_RESOURCES, NOT_AUTHORISED, NOT_UNDERSTOOD, SUCCESS, status_text
+from scp_node.domain.identifiers import is_uid
+from scp_node.errors import IntakeError, MismatchedObjectError, UnreadableObjectError
+from scp_node.inbound.announcement import Announcement
+from scp_node.inbound.incoming import IncomingObject, Piece
+from scp_node.inbound.ledger import Call
+from scp_node.inbound.metrics import ReceiverMetrics
+from scp_node.inbound.notices import NoticeWriter, Refused, Stored
+from scp_node.journal import journal
 from scp_node.store.spool import Spool
 
-_PREAMBLE = b"\0" * 128 + b"DICM"
+FAULT_OF_OURS = NOT_UNDERSTOOD + 0x0FF
+"""Whatever this object met in us, it will meet again: the sender shall not try again at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sending:
-    """One C-STORE request: who sent what, and how."""
+class Answer:
+    """Status and Error Comment of a C-STORE-RSP."""
 
-    called_ae: str
-    calling_ae: str
-    address: str
-    association_id: int | None
-    """Row of the association; ``None`` if it could not be written."""
-    sop_class_uid: str
-    sop_instance_uid: str
-    """Both as the command says."""
-    transfer_syntax_uid: str
-    """Of the presentation context."""
-    content: bytes
-    """Data set as received, without file meta information."""
-
-
-class Record(Protocol):
-    """Makes the rows of one instance; :class:`scp_node.store.studies.StudyStore` does."""
-
-    def record(self, instance: ReceivedInstance, now: datetime, *, association_id: int | None = None) -> Reception:
-        """Commit."""
-
-    def knows_spool_key(self, spool_key: str) -> bool:
-        """Whether a row refers to the file."""
+    status: int
+    comment: str = ""
 
 
 class Intake:
-    """Takes one object after the other; safe for many threads.
+    """Begins to take one object after the other; safe for many threads.
 
     Parameters
     ----------
     spool : Spool
         Where the files go.
-    studies : Record
-        Where the rows go.
+    notices : NoticeWriter
+        Where the recorder hears of them.
+    metrics : ReceiverMetrics
+        Where they are counted.
+    clock : () -> datetime
+        Aware UTC.
     """
 
-    def __init__(self, spool: Spool, studies: Record) -> None:
-        self._spool = spool
-        self._studies = studies
+    def __init__(
+        self, spool: Spool, notices: NoticeWriter, metrics: ReceiverMetrics, clock: Callable[[], datetime]
+    ) -> None:
+        self.spool = spool
+        self.notices = notices
+        self.metrics = metrics
+        self.clock = clock
+        self.journal = journal("inbound")
 
-    def take(self, sending: Sending, now: datetime) -> Reception:
-        """Make an object durable and record it.
+    def begin(
+        self,
+        call: Call | None,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        context_class_uid: str,
+        transfer_syntax_uid: str,
+    ) -> Store:
+        """Begin to take an object.
 
         Parameters
         ----------
-        sending : Sending
-            The request.
-        now : datetime
-            Aware UTC, time of reception.
-
-        Raises
-        ------
-        UnreadableObjectError
-            If the data set cannot be understood.
-        MismatchedObjectError
-            If it is not the object that the command announced.
-        SpoolFullError
-            If there is no room.
-        StoreError
-            If the record could not be committed.
+        call : Call or None
+            The association; ``None`` if it was not admitted.
+        sop_class_uid, sop_instance_uid : str
+            As the command says, whatever the sender wrote.
+        context_class_uid, transfer_syntax_uid : str
+            Of the presentation context.
         """
-        instance = examine(sending, now)
-        with self._spool.begin() as file:
-            file.write(_PREAMBLE + _file_meta(sending))
-            file.write(sending.content)
-            instance = replace(instance, byte_count=file.byte_count, spool_key=file.durable())
-        return self._record(instance, sending.association_id, now)
-
-    def _record(self, instance: ReceivedInstance, association_id: int | None, now: datetime) -> Reception:
-        reception: Reception | None = None
-        try:
-            reception = self._studies.record(instance, now, association_id=association_id)
-        finally:
-            # A repetition and our own object have no row. Neither has an object whose record failed, unless the
-            # fault came after the commit: a file without a row is swept away at start, a row without a file is harm.
-            unwanted = reception in (Reception.SAME, Reception.OWN) or (
-                reception is None and not self._studies.knows_spool_key(instance.spool_key)
+        store = Store(self, call, sop_instance_uid)
+        if call is None:
+            store.refuse(NOT_AUTHORISED, "this association was not admitted")
+        elif not is_uid(sop_class_uid) or not is_uid(sop_instance_uid):
+            store.refuse(UnreadableObjectError.status, "the command names no UIDs")
+        elif sop_class_uid != context_class_uid:
+            store.refuse(MismatchedObjectError.status, "the command's SOP class is not that of its context")
+        else:
+            store.expect(
+                Announcement(
+                    called_ae=call.called_ae,
+                    calling_ae=call.calling_ae,
+                    address=call.address,
+                    sop_class_uid=sop_class_uid,
+                    sop_instance_uid=sop_instance_uid,
+                    transfer_syntax_uid=transfer_syntax_uid,
+                )
             )
-            if unwanted:
-                self._spool.remove(instance.spool_key)
-        return reception
+        return store
 
 
-def examine(sending: Sending, now: datetime) -> ReceivedInstance:
-    """Read the header, check it against the command, and take the digests; the spool key is left empty.
+class Store:
+    """One C-STORE on its way. After a refusal its bytes are still taken from the wire, and dropped."""
 
-    Raises
-    ------
-    UnreadableObjectError, MismatchedObjectError
-        See :meth:`Intake.take`.
-    """
-    header = read_header(sending.content, sending.sop_class_uid, sending.transfer_syntax_uid)
-    _require_announced(header.dataset, sending)
-    summary = instance_summary(header.dataset, sending.transfer_syntax_uid)
-    deflated = UID(sending.transfer_syntax_uid) == DeflatedExplicitVRLittleEndian
-    return ReceivedInstance(
-        summary=summary,
-        identity=identity_of(header.dataset),
-        called_ae=sending.called_ae,
-        calling_ae=sending.calling_ae,
-        calling_address=sending.address,
-        received_at=now,
-        spool_key="",
-        byte_count=len(sending.content),
-        dataset_digest=dataset_digest(sending.content),
-        pixel_digest=pixel_digest(sending.content, header.pixels, summary, deflated=deflated),
-        geometry_digest=geometry_digest(summary),
-        usable_image=is_usable_image(
-            sending.sop_class_uid,
-            summary.modality,
-            has_pixels=header.pixels is not None,
-            made_by_this_software=is_made_by_this_software(header.dataset),
-        ),
-    )
+    def __init__(self, intake: Intake, call: Call | None, sop_instance_uid: str) -> None:
+        self._intake = intake
+        self._call = call
+        self._instance = sop_instance_uid
+        self._announced: Announcement | None = None
+        self._incoming: IncomingObject | None = None
+        self._refusal: Answer | None = None
 
+    def expect(self, announced: Announcement) -> None:
+        """The request is in order; the data set may come."""
+        self._announced = announced
+        self._incoming = IncomingObject(announced, self._intake.spool)
 
-def identity_of(dataset: Dataset) -> Identity:
-    """Who and which request, as the object says it."""
+    def refuse(self, status: int, reason: str) -> None:
+        """Whatever comes, this will be the answer; the first refusal stands."""
+        if self._refusal is not None:
+            return
+        self._refusal = Answer(status=status, comment=reason)
+        self.discard()
+        peer = self._call.peer if self._call else ""
+        # What a sender gives for a UID may be anything, a name too.
+        uid = self._instance if is_uid(self._instance) else "(not a UID)"
+        self._intake.journal.warning("refused", status=status_text(status), reason=reason, peer=peer, instance=uid)
+        self._intake.notices.tell(Refused(peer=peer, status=status_text(status), reason=reason))
 
-    def text(keyword: str) -> str:
-        return text_of(dataset, Tag(keyword))
+    def spill(self, pieces: Sequence[Piece]) -> None:
+        """Write out what has come so far."""
+        incoming = self._incoming
+        if incoming is not None and self._refusal is None:
+            self._guarded(lambda: incoming.spill(pieces))
 
-    return Identity(
-        patient_id=text("PatientID"),
-        issuer_of_patient_id=text("IssuerOfPatientID"),
-        patient_name=text("PatientName"),
-        patient_birth_date=text("PatientBirthDate"),
-        patient_sex=text("PatientSex"),
-        accession_number=text("AccessionNumber"),
-        study_id=text("StudyID"),
-        study_date=text("StudyDate"),
-        study_time=text("StudyTime"),
-        study_description=text("StudyDescription"),
-        referring_physician=text("ReferringPhysicianName"),
-        character_set=text("SpecificCharacterSet"),
-    )
+    def finish(self, pieces: Sequence[Piece]) -> Answer:
+        """Take the last pieces; the answer for the sender."""
+        incoming, announced, call = self._incoming, self._announced, self._call
+        if self._refusal is None and incoming is not None and announced is not None and call is not None:
+            spool_key = self._guarded(lambda: incoming.finish(pieces, self._intake.clock()))
+            if spool_key is not None:
+                call.has_stored = True
+                self._intake.notices.tell(Stored(call=call.number, spool_key=spool_key, announced=announced))
+        answer = self._refusal or Answer(status=SUCCESS)
+        self._intake.metrics.answered(answer.status)
+        return answer
 
+    def discard(self) -> None:
+        """Leave nothing behind; without effect after success."""
+        if self._incoming is not None:
+            self._incoming.discard()
 
-def _require_announced(dataset: Dataset, sending: Sending) -> None:
-    for keyword, announced in (("SOPClassUID", sending.sop_class_uid), ("SOPInstanceUID", sending.sop_instance_uid)):
-        if text_of(dataset, Tag(keyword)) != announced:
-            raise MismatchedObjectError(f"{keyword} of the data set is not the command's")
-    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        if not is_uid(text_of(dataset, Tag(keyword))):
-            raise UnreadableObjectError(f"{keyword} is absent or no UID")
-
-
-def _file_meta(sending: Sending) -> bytes:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(sending.sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(sending.sop_instance_uid)
-    meta.TransferSyntaxUID = UID(sending.transfer_syntax_uid)
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    meta.SourceApplicationEntityTitle = sending.calling_ae
-    encoded = DicomBytesIO()
-    write_file_meta_info(encoded, meta, enforce_standard=True)
-    return encoded.getvalue()
+    def _guarded(self, act: Callable[[], str | None]) -> str | None:
+        """Do something with the spool; every fault becomes a refusal."""
+        try:
+            return act()
+        except IntakeError as fault:
+            self.refuse(fault.status, fault.reason)
+        except OSError as fault:
+            self.refuse(NO_RESOURCES, f"the disk refuses ({fault.strerror}); send again")
+        except Exception:
+            self._intake.journal.exception("a fault that nobody planned", status=status_text(FAULT_OF_OURS))
+            self.refuse(FAULT_OF_OURS, "a fault in the receiving node; see its journal")
+        return None

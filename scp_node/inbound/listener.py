@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import logging
 import os
 import select
 import signal
@@ -12,36 +11,32 @@ import socket
 import sys
 import threading
 import time
-import warnings
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from socketserver import BaseServer
-from typing import Any
 
-from pynetdicom import AE
-from pynetdicom import _config as library_settings
-from pynetdicom.presentation import build_context
-from pynetdicom.transport import ThreadedAssociationServer
-
-from scp_node.dimse.services import VERIFICATION
-from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scp_node.errors import SettingsError, StoreError
+from scp_node.inbound.associations import Associations, make_associations
 from scp_node.inbound.contexts import Contexts, know_retired_storage_classes
 from scp_node.inbound.guard import Guard
 from scp_node.inbound.handlers import Handlers
 from scp_node.inbound.intake import Intake
 from scp_node.inbound.ledger import Ledger
+from scp_node.inbound.metrics import ReceiverMetrics
+from scp_node.inbound.notices import NoticeWriter
+from scp_node.inbound.quiet import quiet_libraries
+from scp_node.inbound.recorder_process import RecorderProcess
+from scp_node.inbound.waiting_room import Door, WaitingRoom
 from scp_node.journal import journal, start_journal
 from scp_node.settings import ReceivingSettings, Settings, load_settings
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
 from scp_node.store.spool import Spool
-from scp_node.store.studies import StudyStore
 
-ASSOCIATION_LEASE_S = 60.0
-"""A killed receiver's associations hold their studies no longer than this."""
-RENEW_S = 10.0
+LOOK_S = 1.0
+"""How often the recorder is looked after."""
+RECORDER_STOP_S = 8.0
 GRACE_S = 5.0
 """After SIGTERM, open associations may go on for so long; then they are aborted and their senders send again."""
 BACKLOG = 128
@@ -51,80 +46,24 @@ EXIT_OK, EXIT_BAD_SETTINGS, EXIT_CANNOT_SERVE = 0, 2, 3
 _PR_SET_PDEATHSIG = 1
 
 
-class Acceptor(ThreadedAssociationServer):
-    """The library's server on a listening socket that was made elsewhere, and that other receivers may share."""
-
-    def __init__(self, *args: Any, listening: socket.socket, **kwargs: Any) -> None:
-        self._listening = listening
-        super().__init__(*args, **kwargs)
-
-    def server_bind(self) -> None:
-        """Take over the socket instead of binding the one that was made for us."""
-        if self.socket is not None:
-            self.socket.close()
-        self.socket = self._listening
-        # Several processes are woken by one connection; those that come too late must not wait in accept().
-        self.socket.setblocking(False)
-        self.server_address = self.socket.getsockname()
-
-    def server_activate(self) -> None:
-        """It listens already."""
-
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Accept; what is accepted blocks again."""
-        wire, address = super().get_request()
-        wire.setblocking(True)
-        return wire, address
-
-    def server_close(self) -> None:
-        """Close our descriptor only: a shutdown would stop the port for the other receivers, too."""
-        if self.socket is not None:
-            self.socket.close()
-
-    def shutdown(self) -> None:
-        """Accept no more; open associations go on."""
-        BaseServer.shutdown(self)
-        self.server_close()
-
-
 class Listener:
     """Accepts associations until it is stopped.
 
     Parameters
     ----------
-    receiving : ReceivingSettings
-        Titles and limits.
-    listening : socket.socket
-        Bound and listening.
-    handlers : Handlers
-        What events do.
-    ledger : Ledger
-        The open associations.
+    room : WaitingRoom
+        Lets callers in.
+    associations : Associations
+        Those who are in.
+    handlers, ledger
+        Told of what did not end by itself.
     """
 
-    def __init__(
-        self, receiving: ReceivingSettings, listening: socket.socket, handlers: Handlers, ledger: Ledger
-    ) -> None:
-        entity = AE(receiving.ae_titles[0])
-        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        entity.maximum_pdu_size = receiving.maximum_pdu_bytes
-        entity.network_timeout = receiving.network_timeout_s
-        entity.acse_timeout = receiving.network_timeout_s
-        entity.dimse_timeout = receiving.network_timeout_s
-        # The guard counts and rejects; the library's own limit must not come before it.
-        entity.maximum_associations = 1_000_000
+    def __init__(self, room: WaitingRoom, associations: Associations, ledger: Ledger) -> None:
+        self._room = room
+        self._associations = associations
         self._ledger = ledger
-        self._acceptor = entity.make_server(
-            listening.getsockname(),
-            contexts=[build_context(VERIFICATION)],
-            evt_handlers=handlers.bound(),
-            server_class=Acceptor,
-            listening=listening,
-        )
-        self._thread = threading.Thread(
-            target=self._acceptor.serve_forever, kwargs={"poll_interval": 0.1}, name="acceptor", daemon=True
-        )
+        self._thread = threading.Thread(target=room.run, name="waiting-room", daemon=True)
 
     def start(self) -> None:
         """Accept from now on."""
@@ -137,15 +76,12 @@ class Listener:
 
     def stop(self, grace_s: float) -> None:
         """Accept no more; give open associations ``grace_s`` seconds to end, then abort them."""
-        self._acceptor.shutdown()
+        self._room.stop()
         self._thread.join()
         end_s = time.monotonic() + grace_s
-        while self._ledger.keys() and time.monotonic() < end_s:
+        while self._ledger.open_count and time.monotonic() < end_s:
             time.sleep(0.05)
-        for association in self._acceptor.active_associations:
-            association.abort()
-        for key in self._ledger.keys():  # noqa: SIM118 - not a dictionary
-            self._ledger.close(key)
+        self._associations.abort_all()
 
 
 def listening_socket(receiving: ReceivingSettings) -> socket.socket:
@@ -168,37 +104,55 @@ def listening_socket(receiving: ReceivingSettings) -> socket.socket:
     return listening
 
 
-def assemble(
-    settings: Settings, database: Database, listening: socket.socket, receiver: str
-) -> tuple[Listener, Ledger]:
+def assemble(settings: Settings, database: Database, listening: socket.socket, notices: NoticeWriter) -> Listener:
     """Put the parts of one receiver together."""
     receiving = settings.node.receiving
-    studies = StudyStore(database)
     spool = Spool(
         settings.node.data_folder / "spool",
         quota_gib=receiving.spool_quota_gib,
         keep_free_gib=receiving.keep_free_gib,
     )
-    ledger = Ledger(studies, receiver, ASSOCIATION_LEASE_S)
+    ledger, metrics = Ledger(), ReceiverMetrics()
     handlers = Handlers(
-        guard=Guard(receiving.ae_titles, settings.peers, receiving.maximum_associations),
         contexts=Contexts(),
         ledger=ledger,
-        intake=Intake(spool, studies),
+        intake=Intake(spool, notices, metrics, _now),
+        notices=notices,
+        metrics=metrics,
         commitments=DeliveryStore(database),
-        clock=lambda: datetime.now(UTC),
+        clock=_now,
     )
-    return Listener(receiving, listening, handlers, ledger), ledger
+    associations = make_associations(receiving, listening, handlers)
+    room = WaitingRoom(
+        [Door(listening=listening)],
+        guard=Guard(
+            receiving.ae_titles,
+            settings.peers,
+            receiving.maximum_associations,
+            receiving.maximum_associations_per_address,
+        ),
+        ledger=ledger,
+        metrics=metrics,
+        most_waiting=receiving.maximum_waiting,
+        request_timeout_s=receiving.request_timeout_s,
+        hand_over=associations.begin,
+        on_reject=handlers.handle_rejection,
+    )
+    return Listener(room, associations, ledger)
 
 
-def quiet_libraries() -> None:
-    """Let the libraries write nothing: what they say may hold values of data sets. The journal has our own words."""
-    library_settings.LOG_HANDLER_LEVEL = "none"
-    warnings.simplefilter("ignore")
-    for name in ("pynetdicom", "pydicom"):
-        logger = logging.getLogger(name)
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
+def _journal_fault(fault: threading.ExceptHookArgs) -> None:
+    """A fault that nobody planned ends a thread; the association in it is aborted, and the sender sends again."""
+    name = fault.thread.name if fault.thread is not None else ""
+    journal("inbound").error(
+        "a thread ended by a fault that nobody planned",
+        what=name,
+        exception="".join(traceback.format_exception(fault.exc_type, fault.exc_value, fault.exc_traceback)),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -215,6 +169,7 @@ def main(arguments: Sequence[str]) -> int:
     quiet_libraries()
     know_retired_storage_classes()
     asked_to_end = hear_signals()
+    threading.excepthook = _journal_fault
     try:
         listening = (
             listening_socket(settings.node.receiving)
@@ -225,13 +180,17 @@ def main(arguments: Sequence[str]) -> int:
     except (OSError, StoreError) as fault:
         log.error("the receiver cannot start", cause=str(fault), port=settings.node.receiving.port)
         return EXIT_CANNOT_SERVE
-    listener, ledger = assemble(settings, database, listening, f"{options.receiver}:{os.getpid()}")
-    listener.start()
+    # The recorder inherits what else this process did: the lock of the data folder, which must outlive it.
+    listening.set_inheritable(False)
+    recorder = RecorderProcess(options.config, f"{options.receiver}:{os.getpid()}")
+    listener = assemble(settings, database, listening, recorder.notices)
     host, port = listening.getsockname()[:2]
+    listener.start()
     print(f"ready {host} {port}", flush=True)
     log.info("receiving", port=port, pid=os.getpid(), count=options.receiver)
-    served = _serve(listener, ledger, asked_to_end)
+    served = _serve(listener, recorder, asked_to_end)
     listener.stop(GRACE_S)
+    recorder.stop(RECORDER_STOP_S)
     database.close()
     log.info("receiver ended", pid=os.getpid())
     return EXIT_OK if served else EXIT_CANNOT_SERVE
@@ -252,16 +211,13 @@ def hear_signals() -> socket.socket:
     return heard
 
 
-def _serve(listener: Listener, ledger: Ledger, asked_to_end: socket.socket) -> bool:
-    """Keep leases alive until a signal; ``False`` if accepting ended before."""
+def _serve(listener: Listener, recorder: RecorderProcess, asked_to_end: socket.socket) -> bool:
+    """Keep the recorder alive until a signal; ``False`` if accepting ended before."""
     while listener.is_serving:
-        readable, _, _ = select.select([asked_to_end], [], [], RENEW_S)
+        readable, _, _ = select.select([asked_to_end], [], [], LOOK_S)
         if readable:
             return True
-        try:
-            ledger.renew(datetime.now(UTC))
-        except StoreError as fault:
-            journal("inbound").warning("leases could not be renewed", cause=str(fault))
+        recorder.mend()
     journal("inbound").error("the receiver stopped accepting")
     return False
 

@@ -36,9 +36,20 @@ class ReceivingSettings(Table):
     """Receiver processes that share the port."""
     maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 25
     """Per receiver process; more are rejected as transient (source 3)."""
+    maximum_associations_per_address: Annotated[int, Field(ge=1, le=1000)] = 12
+    """Of these from one address."""
+    maximum_waiting: Annotated[int, Field(ge=8, le=5000)] = 128
+    """Connections per receiver process that have not asked for an association yet; the oldest of the address that has
+    most of them makes room for a new one."""
+    request_timeout_s: Seconds = 10.0
+    """A connection has so long for its TLS handshake and its association request."""
     maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1_048_576)] = 131_072
     network_timeout_s: Seconds = 60.0
     """An association without traffic for so long is aborted."""
+    message_grace_s: Seconds = 60.0
+    """A message (an object and its command) may take so long at any pace ..."""
+    slowest_kib_per_s: Annotated[float, Field(gt=0, le=1_000_000)] = 8.0
+    """... and longer only if it comes at this pace on average; else the association ends."""
     spool_quota_gib: Annotated[float, Field(gt=0)] = 200.0
     keep_free_gib: Annotated[float, Field(ge=0)] = 5.0
     """Below so much free disk, C-STORE is answered 0xA700; the rest is left for results and the database."""

@@ -29,6 +29,11 @@ class Peer(Table):
     """Where it may call from: addresses or networks (``10.1.2.3``, ``10.1.2.0/24``). Empty: it may not call."""
     may_send: bool = False
     """Allowed to C-STORE to us."""
+    certificate_names: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Names of which its TLS certificate must bear one (DNS name or IP address of the subject, else common name).
+    With names it may call with TLS only; without, any certificate that our authorities signed will do."""
+    tls: bool = False
+    """Answers are delivered to it with TLS, as ``[tls]`` in ``node.toml`` says."""
     host: Annotated[str, StringConstraints(max_length=253)] = ""
     port: Port | None = None
     """Host and port where answers are delivered; a peer without them receives nothing."""
@@ -64,6 +69,13 @@ class Peer(Table):
     def receives(self) -> bool:
         """True when answers can be delivered to it."""
         return self.port is not None
+
+    def may_call_with(self, certificate_names: frozenset[str] | None) -> bool:
+        """True when the certificate is the peer's; ``None`` stands for a connection without TLS."""
+        if not self.certificate_names:
+            return True
+        wanted = {name.lower() for name in self.certificate_names}
+        return certificate_names is not None and bool(wanted & {name.lower() for name in certificate_names})
 
     def may_call_from(self, address: str) -> bool:
         """True when the address lies in one of the peer's networks (IPv4-mapped IPv6 counts as IPv4)."""

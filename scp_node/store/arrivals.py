@@ -13,6 +13,7 @@ from scp_node.domain.reception import HeldInstance, compare, pixel_form
 from scp_node.domain.study import ReceivedInstance, Reception, Study, StudyEvent, StudyState
 from scp_node.store import tables
 from scp_node.store.job_rows import is_spent, supersede_unencoded
+from scp_node.store.repetitions import is_in_quarantine, is_leftover, is_own, is_recorded
 from scp_node.store.study_rows import find_study, identity_columns, require_study, subject_of
 from scp_node.store.transitions import advance, note
 
@@ -36,13 +37,21 @@ _SETTLED = (StudyState.ROUTED, StudyState.IGNORED, StudyState.HELD)
 def take(connection: Connection, received: ReceivedInstance, now: datetime) -> Reception:
     """Record one instance that lies durably in the spool.
 
-    For ``SAME`` and ``OWN`` no row refers to the new file: the caller removes it.
+    For ``SAME`` and ``OWN`` no row refers to the new file: the caller removes it. A file that is recorded a second time
+    (two recorders may find it, one by a notice and one in the spool) changes nothing and is answered as ``NEW``.
     """
+    reception = _taken(connection, received, now)
+    if reception in (Reception.SAME, Reception.OWN) and is_recorded(connection, received.spool_key):
+        return Reception.NEW
+    return reception
+
+
+def _taken(connection: Connection, received: ReceivedInstance, now: datetime) -> Reception:
     sop_instance_uid = received.summary.sop_instance_uid
     if is_own(connection, sop_instance_uid):
         _note_own(connection, received, now)
         return Reception.OWN
-    if _is_in_quarantine(connection, sop_instance_uid, received.dataset_digest):
+    if is_in_quarantine(connection, sop_instance_uid, received.dataset_digest):
         return Reception.SAME
     row = (
         connection.execute(select(tables.instance).where(tables.instance.c.sop_instance_uid == sop_instance_uid))
@@ -52,13 +61,9 @@ def take(connection: Connection, received: ReceivedInstance, now: datetime) -> R
     if row is None:
         _take_new(connection, received, now)
         return Reception.NEW
+    if is_recorded(connection, received.spool_key):
+        return Reception.NEW
     return _take_again(connection, row, received, now)
-
-
-def is_own(connection: Connection, sop_instance_uid: str) -> bool:
-    """Whether this node encoded the object."""
-    own = tables.encoded_object.c
-    return connection.execute(select(own.object_id).where(own.sop_instance_uid == sop_instance_uid)).first() is not None
 
 
 def without(conflict: str, resolved: Conflict) -> str:
@@ -69,7 +74,7 @@ def without(conflict: str, resolved: Conflict) -> str:
 def _take_again(connection: Connection, row: RowMapping, received: ReceivedInstance, now: datetime) -> Reception:
     reception = compare(_held(row), received)
     match reception:
-        case Reception.SAME if row["spool_key"] is None:
+        case Reception.SAME if row["spool_key"] is None and not is_leftover(connection, row, received):
             # The same as ever, but its file was purged: this one is kept in its place.
             _restore(connection, received, now)
             return Reception.NEW
@@ -362,19 +367,6 @@ def _resolve(connection: Connection, study: Study, conflict: Conflict, now: date
         update(tables.study).where(tables.study.c.study_instance_uid == study.study_instance_uid).values(values)
     )
     note(connection, subject_of(study), "conflict-resolved", now=now, reason=reason)
-
-
-# --- what else may arrive ---------------------------------------------------------------------------------
-
-
-def _is_in_quarantine(connection: Connection, sop_instance_uid: str, dataset_digest: str) -> bool:
-    held = tables.quarantine.c
-    found = connection.execute(
-        select(held.quarantine_id).where(
-            held.sop_instance_uid == sop_instance_uid, held.dataset_digest == dataset_digest
-        )
-    )
-    return found.first() is not None
 
 
 def _note_own(connection: Connection, received: ReceivedInstance, now: datetime) -> None:

@@ -47,6 +47,13 @@ class Quarantine:
                 ).scalar_one()
             )
 
+    def has(self, spool_key: str) -> bool:
+        """Whether a file was set aside."""
+        held = tables.quarantine.c
+        with self._database.reading() as connection:
+            found = connection.execute(select(held.quarantine_id).where(held.spool_key == spool_key))
+            return found.first() is not None
+
     def of_study(self, study_instance_uid: str) -> list[QuarantinedObject]:
         """What was set aside for one study, oldest first; an empty UID gives what could not be read."""
         with self._database.reading() as connection:

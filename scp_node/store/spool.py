@@ -8,20 +8,24 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 from scp_node.errors import SpoolFullError
+from scp_node.store.seal import Seal, whole_seal
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _SUFFIX = ".dcm"
 _GIB = 1024**3
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_BUFFER_BYTES = 1 << 20
+_MOST_PARTS = 512
+"""Buffers in one system call; Linux takes 1,024."""
+_RESUME_FRACTION = 0.02
+"""Of the quota: once full, the spool takes objects again when so much is free. Without this a full spool would take
+one object after each purge, and break every study in two."""
 _MEASURE_AGAIN_FRACTION = 0.005
 """Of the quota: after so much written here the folder is measured again, because other processes write, too."""
 _MEASURE_FULL_AGAIN_S = 2.0
@@ -29,56 +33,73 @@ _MEASURE_FULL_AGAIN_S = 2.0
 
 
 class SpoolFile:
-    """One file being written. Ends in :meth:`durable` or :meth:`discard`; leaving a ``with`` block discards it."""
+    """One file being written. Ends in :meth:`durable` or :meth:`discard`; leaving a ``with`` block discards it.
+
+    Until its seal is written (see :mod:`scp_node.store.seal`) the file is nobody's, whatever a crash leaves of it.
+    """
 
     def __init__(self, path: Path, spool_key: str, allowance_bytes: int, written: Callable[[int], None]) -> None:
         self.path: Final = path
+        self.spool_key: Final = spool_key
         self.byte_count = 0
-        self._spool_key = spool_key
         self._allowance_bytes = allowance_bytes
         self._written = written
         self._made_durable = False
-        self._file = path.open("xb", buffering=_BUFFER_BYTES)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
 
-    def write(self, content: bytes | bytearray | memoryview) -> None:
-        """Append.
+    def write(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Append, in one system call where the kernel takes it.
 
         Raises
         ------
         SpoolFullError
             If the quota or the disk has no room; the file is discarded.
+        OSError
+            If the disk refuses otherwise; likewise.
         """
-        self.byte_count += len(content)
+        self.byte_count += sum(map(len, parts))
         if self.byte_count > self._allowance_bytes:
             self.discard()
             msg = "the spool has no room for this object"
             raise SpoolFullError(msg)
         try:
-            self._file.write(content)
+            _write_all(self._descriptor, parts)
         except OSError as fault:
             raise self._refusal(fault) from fault
+
+    def seal(self, preamble: bytes) -> None:
+        """Write the seal over the blank preamble of a file whose data are on the disk already."""
+        try:
+            os.fdatasync(self._descriptor)
+            os.pwrite(self._descriptor, preamble, 0)
+        except OSError as fault:
+            raise self._refusal(fault) from fault
+
+    def read(self) -> BinaryIO:
+        """A reader of what was written so far, at its start; the caller closes it."""
+        return self.path.open("rb")
 
     def durable(self) -> str:
         """Force the bytes and the name onto the disk; return the spool key."""
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            os.fsync(self._descriptor)
+            self._close()
             _sync_folder(self.path.parent)
         except OSError as fault:
             raise self._refusal(fault) from fault
         self._made_durable = True
         self._written(self.byte_count)
-        return self._spool_key
+        return self.spool_key
 
     def discard(self) -> None:
         """Remove the file, unless it was made durable."""
         if self._made_durable:
             return
-        # Closing flushes what a full disk refuses; the file goes away in any case.
+        # What a failing disk says to this is of no interest: a file without a seal is removed at the next start.
         with suppress(OSError):
-            self._file.close()
-        self.path.unlink(missing_ok=True)
+            self._close()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +108,11 @@ class SpoolFile:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _refusal(self, fault: OSError) -> Exception:
         self.discard()
@@ -118,6 +144,7 @@ class Spool:
         self._measured_bytes = 0
         self._written_since_bytes = 0
         self._measured_at_s = 0.0
+        self._is_full = False
         self._make_folders()
         self._measure()
 
@@ -165,26 +192,19 @@ class Spool:
             return
         self._measured_bytes = max(0, self._measured_bytes - byte_count)
 
-    def unknown(self, known: Callable[[str], bool], older_than: datetime) -> Iterator[str]:
-        """Keys of files without a row, to be removed at start.
-
-        Parameters
-        ----------
-        known : (spool key) -> bool
-            Whether the store has a row for it.
-        older_than : datetime
-            Younger files are passed over: their row may be on its way in another process.
-        """
+    def keys(self) -> Iterator[str]:
+        """Keys of all files, whole or not."""
         for entry in self._entries():
             key = entry.name.removesuffix(_SUFFIX)
-            if _KEY.fullmatch(key) is None:
-                continue
-            try:
-                written_at = datetime.fromtimestamp(entry.stat().st_mtime, tz=UTC)
-            except FileNotFoundError:
-                continue
-            if written_at < older_than and not known(key):
+            if _KEY.fullmatch(key) is not None:
                 yield key
+
+    def seal_of(self, spool_key: str) -> Seal | None:
+        """The seal of a file that was received whole; reads all of it. ``None`` also for a file that is gone."""
+        try:
+            return whole_seal(self.path(spool_key))
+        except FileNotFoundError:
+            return None
 
     @property
     def used_bytes(self) -> int:
@@ -227,11 +247,32 @@ class Spool:
     def _allowance_bytes(self) -> int:
         if self._written_since_bytes > self._quota_bytes * _MEASURE_AGAIN_FRACTION:
             self._measure()
-        left_bytes = self._quota_bytes - self._measured_bytes
+        left_bytes = self._left_bytes()
         if left_bytes <= 0 and self._elapsed_s() - self._measured_at_s >= _MEASURE_FULL_AGAIN_S:
             self._measure()
-            left_bytes = self._quota_bytes - self._measured_bytes
-        return min(left_bytes, self.free_bytes - self._keep_free_bytes)
+            left_bytes = self._left_bytes()
+        if self._is_full:
+            self._is_full = left_bytes < self._quota_bytes * _RESUME_FRACTION
+        else:
+            self._is_full = left_bytes <= 0
+        return 0 if self._is_full else left_bytes
+
+    def _left_bytes(self) -> int:
+        return min(self._quota_bytes - self._measured_bytes, self.free_bytes - self._keep_free_bytes)
+
+
+def _write_all(descriptor: int, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+    """Write every byte; a call may take less than it was given."""
+    waiting = [memoryview(part) for part in parts if len(part)]
+    while waiting:
+        taken = os.writev(descriptor, waiting[:_MOST_PARTS])
+        done = 0
+        while done < len(waiting) and taken >= len(waiting[done]):
+            taken -= len(waiting[done])
+            done += 1
+        del waiting[:done]
+        if taken:
+            waiting[0] = waiting[0][taken:]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,10 +13,11 @@ from scp_node.domain.routing import Sender
 from scp_node.domain.study import Identity, ReceivedInstance, Reception, Study, StudyEvent, StudyState
 from scp_node.errors import LostRaceError
 from scp_node.store import associations, tables
-from scp_node.store.arrivals import Conflict, is_own, take
+from scp_node.store.arrivals import Conflict, take
 from scp_node.store.associations import OpenAssociation
 from scp_node.store.database import Database
 from scp_node.store.priors import PriorRow, priors_of
+from scp_node.store.repetitions import is_own
 from scp_node.store.study_rows import StoredInstance, instance_of, require_study, study_of, subject_of
 from scp_node.store.transitions import EventRow, advance, events_of, note
 
@@ -81,13 +82,15 @@ class StudyStore:
         with self._database.reading() as connection:
             return is_own(connection, sop_instance_uid)
 
-    def knows_spool_key(self, spool_key: str) -> bool:
-        """Whether a row refers to the file; for :meth:`Spool.unknown`."""
+    def spool_keys(self) -> set[str]:
+        """All keys that a row refers to; a file under any other is nobody's, or still to be recorded."""
+        keys: set[str] = set()
         with self._database.reading() as connection:
-            return any(
-                connection.execute(select(table.c.spool_key).where(table.c.spool_key == spool_key)).first() is not None
-                for table in (tables.instance, tables.correction, tables.quarantine)
-            )
+            for table in (tables.instance, tables.correction, tables.quarantine):
+                keys.update(
+                    connection.execute(select(table.c.spool_key).where(table.c.spool_key.is_not(None))).scalars()
+                )
+        return keys
 
     # --- reading ---
 
@@ -261,18 +264,11 @@ class StudyStore:
         with self._database.writing() as connection:
             return associations.opened(connection, row)
 
-    def touch_association(
-        self,
-        association_id: int,
-        study_instance_uid: str | None,
-        last_instance_at: datetime,
-        lease_until: datetime,
-    ) -> None:
-        """Extend the lease, and note the study of the last instance, if any came."""
+    def renew_associations(self, association_ids: Iterable[int], lease_until: datetime) -> None:
+        """Extend leases."""
         with self._database.writing() as connection:
-            associations.renewed(connection, association_id, lease_until)
-            if study_instance_uid is not None:
-                associations.carried(connection, association_id, study_instance_uid, last_instance_at)
+            for association_id in association_ids:
+                associations.renewed(connection, association_id, lease_until)
 
     def close_association(self, association_id: int) -> None:
         """Forget an association; its studies are no longer held by it."""

@@ -144,6 +144,17 @@ quarantine = Table(
     Column("byte_count", Integer, nullable=False),
 )
 
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("day", String(10), primary_key=True),
+    Column("peer", String, primary_key=True),
+    Column("status", String, primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+)
+
 association = Table(
     "association",
     metadata,

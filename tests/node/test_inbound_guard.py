@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scp_node.inbound.guard import Admit, Guard, Permission, Reject
+from scp_node.inbound.guard import Admit, Caller, Guard, Load, Permission, Reject
 from scp_node.settings import Peer, Verification
 
 PEERS = {
@@ -12,12 +12,22 @@ PEERS = {
     "pacs": Peer(ae_title="PACS", addresses=("10.2.0.9",), host="pacs", port=104),
     "archive": Peer(ae_title="ARCHIVE", addresses=("10.2.0.8",), host="a", port=104, verification=Verification.FIND),
     "silent": Peer(ae_title="SILENT", host="silent", port=104),
+    "mr": Peer(ae_title="MR", addresses=("10.3.0.0/16",), may_send=True, certificate_names=("mr1.hospital",)),
 }
 
 
-def decide(calling: str, address: str, called: str = "HAI_NODE", open_associations: int = 0) -> Admit | Reject:
-    guard = Guard(["HAI_NODE", "HAI_FORCE"], PEERS, maximum_associations=3)
-    return guard.decide(calling_ae=calling, called_ae=called, address=address, open_associations=open_associations)
+def decide(
+    calling: str,
+    address: str,
+    called: str = "HAI_NODE",
+    open_associations: int = 0,
+    *,
+    from_address: int = 0,
+    certificate: frozenset[str] | None = None,
+) -> Admit | Reject:
+    guard = Guard(["HAI_NODE", "HAI_FORCE"], PEERS, maximum_associations=3, maximum_per_address=2)
+    caller = Caller(calling_ae=calling, called_ae=called, address=address, certificate_names=certificate)
+    return guard.decide(caller, Load(in_all=open_associations, from_address=from_address))
 
 
 def numbers(decision: Admit | Reject) -> tuple[int, int, int]:
@@ -52,6 +62,19 @@ def test_a_known_title_from_another_address_is_rejected_like_a_stranger() -> Non
 def test_one_association_too_many_is_rejected_as_transient() -> None:
     assert isinstance(decide("CT", "10.1.0.1", open_associations=2), Admit)
     assert numbers(decide("CT", "10.1.0.1", open_associations=3)) == (2, 3, 2)
+
+
+def test_one_address_cannot_take_all_places() -> None:
+    assert isinstance(decide("CT", "10.1.0.1", open_associations=2, from_address=1), Admit)
+    assert numbers(decide("CT", "10.1.0.1", open_associations=2, from_address=2)) == (2, 3, 2)
+
+
+def test_a_title_that_is_bound_to_a_certificate_is_believed_with_that_certificate_only() -> None:
+    assert isinstance(decide("MR", "10.3.0.1", certificate=frozenset({"MR1.hospital"})), Admit)
+    assert numbers(decide("MR", "10.3.0.1", certificate=frozenset({"ct1.hospital"}))) == (1, 1, 3)
+    assert numbers(decide("MR", "10.3.0.1", certificate=frozenset())) == (1, 1, 3)
+    assert numbers(decide("MR", "10.3.0.1", certificate=None)) == (1, 1, 3)
+    assert isinstance(decide("CT", "10.1.0.1", certificate=frozenset({"mr1.hospital"})), Admit)
 
 
 def test_a_stranger_does_not_learn_that_we_are_busy() -> None:

@@ -1,24 +1,43 @@
 """What is read of an object, which digests it gets, and what becomes of its file."""
 
+import atexit
+import dataclasses
+import itertools
+import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from scp_node.domain.study import ReceivedInstance, Reception
-from scp_node.errors import IntakeError, MismatchedObjectError, SpoolFullError, StoreError, UnreadableObjectError
+from scp_node.domain.study import ReceivedInstance
+from scp_node.errors import IntakeError, MismatchedObjectError, SpoolFullError, UnreadableObjectError
+from scp_node.inbound.announcement import Announcement, announcement_of
 from scp_node.inbound.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
-from scp_node.inbound.intake import Intake, Sending, examine
+from scp_node.inbound.examination import examine as examine_file
+from scp_node.inbound.flat_header import scan_header
+from scp_node.inbound.header import read_header
+from scp_node.inbound.incoming import IncomingObject
+from scp_node.inbound.notices import Ended, Notice, NoticeReader, NoticeWriter, Refused, Stored
+from scp_node.inbound.recorder import Recorder
 from scp_node.objects.provenance import MANUFACTURER
 from scp_node.store.database import Database
+from scp_node.store.quarantine import Quarantine
+from scp_node.store.refusals import Refusals
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
 from tests.node.network import ct_slice, dataset_bytes, part10
@@ -34,16 +53,62 @@ def quiet_library() -> Iterator[None]:
         yield
 
 
-def sending_of(file: Path, **changes: str | bytes) -> Sending:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """One object as a peer sends it."""
+
+    announced: Announcement
+    content: bytes
+
+
+def sending_of(file: Path, *, content: bytes | None = None, **changes: str) -> Sending:
     meta = pydicom.filereader.read_file_meta_info(file)
-    facts: dict[str, str | bytes] = {
-        "sop_class_uid": str(meta.MediaStorageSOPClassUID),
-        "sop_instance_uid": str(meta.MediaStorageSOPInstanceUID),
-        "transfer_syntax_uid": str(meta.TransferSyntaxUID),
-        "content": dataset_bytes(file),
-    }
-    facts |= changes
-    return Sending(called_ae="HAI_NODE", calling_ae="CT_1", address="127.0.0.1", association_id=None, **facts)  # type: ignore[arg-type]
+    announced = Announcement(
+        called_ae="HAI_NODE",
+        calling_ae="CT_1",
+        address="127.0.0.1",
+        sop_class_uid=str(meta.MediaStorageSOPClassUID),
+        sop_instance_uid=str(meta.MediaStorageSOPInstanceUID),
+        transfer_syntax_uid=str(meta.TransferSyntaxUID),
+    )
+    return Sending(
+        announced=dataclasses.replace(announced, **changes),
+        content=dataset_bytes(file) if content is None else content,
+    )
+
+
+def stored(spool: Spool, sending: Sending, *, spilt_at: int | None = None) -> str:
+    """Bring an object into the spool, in one piece or with a first one that had to be written out; its key."""
+    incoming = IncomingObject(sending.announced, spool)
+    rest = sending.content
+    if spilt_at is not None:
+        incoming.spill([rest[:spilt_at]])
+        rest = rest[spilt_at:]
+    return incoming.finish([rest], NOW)
+
+
+def examine(sending: Sending, *, spilt_at: int | None = None) -> ReceivedInstance:
+    """What the recorder makes of an object that was received."""
+    spool = _scratch_spool()
+    try:
+        key = stored(spool, sending, spilt_at=spilt_at)
+    except IntakeError:
+        assert list(spool.keys()) == [], "a refused object leaves nothing behind"
+        raise
+    try:
+        assert spool.seal_of(key) is not None
+        assert announcement_of(spool.path(key)) == sending.announced
+        return examine_file(spool.path(key), key, sending.announced)
+    finally:
+        spool.remove(key)
+
+
+@cache
+def _scratch_spool() -> Spool:
+    """One for all: a new spool makes 256 folders."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    return Spool(Path(folder) / "spool", quota_gib=1.0, keep_free_gib=0.0)
 
 
 def _attribute(keyword: str, value: object) -> dict[str, Any]:
@@ -51,7 +116,7 @@ def _attribute(keyword: str, value: object) -> dict[str, Any]:
 
 
 def examined(dataset: Dataset, folder: Path, transfer_syntax: str = ExplicitVRLittleEndian) -> ReceivedInstance:
-    return examine(sending_of(part10(dataset, folder / f"{generate_uid()}.dcm", transfer_syntax)), NOW)
+    return examine(sending_of(part10(dataset, folder / f"{generate_uid()}.dcm", transfer_syntax)))
 
 
 # --- reading ----------------------------------------------------------------------------------------------
@@ -142,7 +207,7 @@ def test_an_offset_table_does_not_make_other_pixels(tmp_path: Path) -> None:
     assert content[start + 4 : start + 8] == (4).to_bytes(4, "little")
     emptied = content[:start] + item + bytes(4) + content[start + 12 :]
 
-    one, other = examine(sending_of(without), NOW), examine(sending_of(without, content=emptied), NOW)
+    one, other = examine(sending_of(without)), examine(sending_of(without, content=emptied))
 
     assert one.dataset_digest != other.dataset_digest
     assert one.pixel_digest == other.pixel_digest
@@ -211,11 +276,14 @@ def test_label_maps_and_retired_nuclear_medicine_are_among_the_classes() -> None
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SOPClassUID"])
 def test_another_object_than_announced_is_a_mismatch(keyword: str, tmp_path: Path) -> None:
-    field = {"SOPInstanceUID": "sop_instance_uid", "SOPClassUID": "sop_class_uid"}[keyword]
     file = part10(ct_slice(), tmp_path / "a.dcm")
+    wrong = {
+        "SOPInstanceUID": sending_of(file, sop_instance_uid="1.2.3"),
+        "SOPClassUID": sending_of(file, sop_class_uid="1.2.3"),
+    }
 
     with pytest.raises(MismatchedObjectError, match=keyword) as refusal:
-        examine(sending_of(file, **{field: "1.2.3"}), NOW)
+        examine(wrong[keyword])
     assert refusal.value.status == 0xA900
 
 
@@ -225,7 +293,7 @@ def test_an_object_without_proper_uids_is_not_understood(keyword: str, value: st
     file = part10(ct_slice(**_attribute(keyword, value)), tmp_path / "a.dcm")
 
     with pytest.raises(UnreadableObjectError, match=keyword) as refusal:
-        examine(sending_of(file), NOW)
+        examine(sending_of(file))
     assert 0xC000 <= refusal.value.status <= 0xCFFF
 
 
@@ -238,7 +306,7 @@ def test_a_data_set_that_breaks_off_is_not_understood(syntax: str, kept_fraction
     content = dataset_bytes(file)
 
     with pytest.raises(IntakeError):
-        examine(sending_of(file, content=content[: int(len(content) * kept_fraction)]), NOW)
+        examine(sending_of(file, content=content[: int(len(content) * kept_fraction)]))
 
 
 def test_bytes_that_are_no_data_set_are_not_understood(tmp_path: Path) -> None:
@@ -246,7 +314,7 @@ def test_bytes_that_are_no_data_set_are_not_understood(tmp_path: Path) -> None:
 
     for content in (b"", b"\0" * 4096, b"GET / HTTP/1.1\r\n\r\n" * 10, bytes(range(256)) * 16):
         with pytest.raises(IntakeError):
-            examine(sending_of(file, content=content), NOW)
+            examine(sending_of(file, content=content))
 
 
 def test_a_small_file_that_inflates_without_end_takes_no_memory(tmp_path: Path) -> None:
@@ -255,14 +323,14 @@ def test_a_small_file_that_inflates_without_end_takes_no_memory(tmp_path: Path) 
     file = part10(huge, tmp_path / "bomb.dcm", uid.DeflatedExplicitVRLittleEndian)
 
     assert file.stat().st_size < 100_000
-    assert examine(sending_of(file), NOW).usable_image
+    assert examine(sending_of(file)).usable_image
 
 
 def test_an_undecodable_name_does_not_lose_the_study(tmp_path: Path) -> None:
     file = part10(ct_slice(SpecificCharacterSet="ISO_IR 192", PatientName="Gruen^Aenne"), tmp_path / "a.dcm")
     broken = dataset_bytes(file).replace(b"Gruen^Aenne", b"Gr\xfcn^\xc4nne  ")
 
-    received = examine(sending_of(file, content=broken), NOW)
+    received = examine(sending_of(file, content=broken))
 
     assert received.identity.patient_name.startswith("Gr")
     assert received.usable_image
@@ -273,23 +341,80 @@ def test_every_malformed_file_is_taken_or_refused_with_a_reason(real_data_dir: P
     for file in sorted((real_data_dir / "malformed").rglob("*.dcm")):
         content = file.read_bytes()
         sending = Sending(
-            called_ae="HAI_NODE",
-            calling_ae="CT_1",
-            address="127.0.0.1",
-            association_id=None,
-            sop_class_uid=uid.CTImageStorage,
-            sop_instance_uid="1.2.3",
-            transfer_syntax_uid=ExplicitVRLittleEndian,
+            announced=Announcement(
+                called_ae="HAI_NODE",
+                calling_ae="CT_1",
+                address="127.0.0.1",
+                sop_class_uid=uid.CTImageStorage,
+                sop_instance_uid="1.2.3",
+                transfer_syntax_uid=ExplicitVRLittleEndian,
+            ),
             content=content[132:] if content[128:132] == b"DICM" else content,
         )
         try:
-            examine(sending, NOW)
+            examine(sending)
             taken += 1
         except IntakeError as fault:
             reasons.append(fault.reason)
 
     assert len(reasons) > 100
     assert all(reasons)
+
+
+# --- both ways into the spool -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES)
+@pytest.mark.parametrize("spilt_at", [0, 1, 100, 700, -3])
+def test_an_object_that_had_to_be_written_out_is_recorded_like_one_that_had_not(
+    syntax: str, spilt_at: int, tmp_path: Path
+) -> None:
+    sending = sending_of(part10(ct_slice(5), tmp_path / "a.dcm", syntax))
+
+    at_once = examine(sending)
+    in_parts = examine(sending, spilt_at=spilt_at % len(sending.content))
+
+    assert dataclasses.replace(in_parts, spool_key="") == dataclasses.replace(at_once, spool_key="")
+
+
+@settings(max_examples=40, deadline=None)
+@given(cuts=st.lists(st.integers(min_value=0, max_value=1200), max_size=12))
+def test_how_an_object_was_cut_on_the_wire_does_not_matter(
+    cuts: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    sending = sending_of(part10(ct_slice(5, SOPInstanceUID="1.2.3"), folder / "a.dcm"))
+    bounds = [0, *sorted(cut % len(sending.content) for cut in cuts), len(sending.content)]
+    pieces = [sending.content[start:end] for start, end in itertools.pairwise(bounds)]
+    spool = _scratch_spool()
+
+    key = IncomingObject(sending.announced, spool).finish(pieces, NOW)
+
+    assert spool.seal_of(key) is not None
+    assert dataset_bytes(spool.path(key)) == sending.content
+    spool.remove(key)
+
+
+@pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES)
+def test_the_quick_look_at_a_header_finds_what_the_library_finds(syntax: str, tmp_path: Path) -> None:
+    dataset = ct_slice(RequestAttributesSequence=Sequence([ct_slice(), ct_slice()]), ProcedureCodeSequence=Sequence())
+    dataset["RequestAttributesSequence"].is_undefined_length = True
+    file = part10(dataset, tmp_path / "a.dcm", syntax)
+    content = dataset_bytes(file)
+    if not uid.UID(syntax).is_little_endian or syntax == uid.DeflatedExplicitVRLittleEndian:
+        return
+
+    flat = scan_header(content, explicit=not uid.UID(syntax).is_implicit_VR, is_all=True)
+    header = read_header(BytesIO(content), uid.CTImageStorage, syntax)
+
+    assert flat is not None
+    assert header.pixels is not None
+    assert (flat.pixel_offset_bytes, flat.pixel_length_bytes) == (
+        header.pixels.offset_bytes,
+        header.pixels.length_bytes,
+    )
+    assert flat.sop_instance_uid == dataset.SOPInstanceUID
+    assert flat.series_instance_uid == dataset.SeriesInstanceUID
 
 
 # --- durable, then recorded -----------------------------------------------------------------------------------
@@ -311,28 +436,56 @@ def files_in(folder: Path) -> list[Path]:
     return sorted((folder / "spool").rglob("*.dcm"))
 
 
+def record(database: Database, spool: Spool, notices: list[Notice]) -> None:
+    """Let a recorder do what a receiver tells it, to the end."""
+    reading, writing = os.pipe()
+    writer = NoticeWriter(writing)
+    for notice in notices:
+        writer.tell(notice)
+    writer.close()
+    recorder = Recorder(
+        spool=spool,
+        rows=StudyStore(database),
+        quarantine=Quarantine(database),
+        refusals=Refusals(database),
+        receiver="test",
+        clock=lambda: NOW,
+    )
+    recorder.run(NoticeReader(reading))
+    os.close(reading)
+
+
+def take(database: Database, spool: Spool, *sendings: Sending) -> None:
+    """Receive objects and record them."""
+    notices: list[Notice] = [
+        Stored(call=1, spool_key=stored(spool, sending), announced=sending.announced) for sending in sendings
+    ]
+    record(database, spool, [*notices, Ended(call=1)])
+
+
 def test_the_stored_file_is_a_part_10_file_with_the_bytes_that_came(
     database: Database, spool: Spool, tmp_path: Path
 ) -> None:
     file = part10(ct_slice(), tmp_path / "a.dcm", uid.JPEGLSLossless)
-    studies = StudyStore(database)
 
-    assert Intake(spool, studies).take(sending_of(file), NOW) is Reception.NEW
+    take(database, spool, sending_of(file))
 
-    (stored,) = files_in(tmp_path)
-    meta = pydicom.dcmread(stored).file_meta
-    assert dataset_bytes(stored) == dataset_bytes(file)
+    (found,) = files_in(tmp_path)
+    meta = pydicom.dcmread(found).file_meta
+    assert dataset_bytes(found) == dataset_bytes(file)
     assert meta.TransferSyntaxUID == uid.JPEGLSLossless
-    assert meta.SourceApplicationEntityTitle == "CT_1"
-    (row,) = studies.instances(pydicom.dcmread(file).StudyInstanceUID)
+    assert meta.SendingApplicationEntityTitle == "CT_1"
+    assert meta.ReceivingApplicationEntityTitle == "HAI_NODE"
+    (row,) = StudyStore(database).instances(pydicom.dcmread(file).StudyInstanceUID)
     assert row.spool_key is not None
-    assert spool.path(row.spool_key) == stored
+    assert spool.path(row.spool_key) == found
 
 
 def test_the_same_object_again_leaves_one_file(database: Database, spool: Spool, tmp_path: Path) -> None:
-    intake, file = Intake(spool, StudyStore(database)), part10(ct_slice(), tmp_path / "a.dcm")
+    sending = sending_of(part10(ct_slice(), tmp_path / "a.dcm"))
 
-    assert [intake.take(sending_of(file), NOW) for _ in range(2)] == [Reception.NEW, Reception.SAME]
+    take(database, spool, sending, sending)
+
     assert len(files_in(tmp_path)) == 1
 
 
@@ -340,54 +493,110 @@ def test_the_same_image_compressed_by_an_archive_is_a_correction(
     database: Database, spool: Spool, tmp_path: Path
 ) -> None:
     dataset = ct_slice()
-    plain = part10(dataset, tmp_path / "plain.dcm")
-    intake = Intake(spool, StudyStore(database))
-    intake.take(sending_of(plain), NOW)
-    compressed = part10(dataset, tmp_path / "compressed.dcm", uid.JPEG2000Lossless)
+    plain = sending_of(part10(dataset, tmp_path / "plain.dcm"))
+    compressed = sending_of(part10(dataset, tmp_path / "compressed.dcm", uid.JPEG2000Lossless))
 
-    assert intake.take(sending_of(compressed), NOW) is Reception.CORRECTION
+    take(database, spool, plain, compressed)
+
+    studies = StudyStore(database)
+    assert len(files_in(tmp_path)) == 2
+    assert not studies.get(dataset.StudyInstanceUID).conflict
+    assert "header-corrected" in [row.event for row in studies.events(dataset.StudyInstanceUID)]
 
 
 def test_other_pixels_under_one_uid_are_kept_aside(database: Database, spool: Spool, tmp_path: Path) -> None:
     dataset = ct_slice()
-    intake, studies = Intake(spool, StudyStore(database)), StudyStore(database)
-    intake.take(sending_of(part10(dataset, tmp_path / "a.dcm")), NOW)
+    first = sending_of(part10(dataset, tmp_path / "a.dcm"))
     dataset.PixelData = b"\7\7" * 256
+    second = sending_of(part10(dataset, tmp_path / "b.dcm"))
 
-    assert intake.take(sending_of(part10(dataset, tmp_path / "b.dcm")), NOW) is Reception.CONFLICT
+    take(database, spool, first, second)
+
     assert len(files_in(tmp_path)) == 2
-    assert studies.get(dataset.StudyInstanceUID).conflict
+    assert StudyStore(database).get(dataset.StudyInstanceUID).conflict
 
 
-def test_a_full_spool_takes_nothing_and_leaves_nothing(database: Database, tmp_path: Path) -> None:
+def test_a_full_spool_takes_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     full = Spool(tmp_path / "spool", quota_gib=1e-9, keep_free_gib=0.0)
 
     with pytest.raises(SpoolFullError) as refusal:
-        Intake(full, StudyStore(database)).take(sending_of(part10(ct_slice(), tmp_path / "a.dcm")), NOW)
+        stored(full, sending_of(part10(ct_slice(), tmp_path / "a.dcm")))
     assert refusal.value.status == 0xA700
     assert files_in(tmp_path) == []
 
 
-class BrokenRecord:
-    """A store whose every record fails."""
-
-    def __init__(self, *, committed: bool) -> None:
-        self._committed = committed
-
-    def record(self, instance: ReceivedInstance, now: datetime, *, association_id: int | None = None) -> Reception:
-        message = "the database refused"
-        raise StoreError(message)
-
-    def knows_spool_key(self, spool_key: str) -> bool:
-        return self._committed
+# --- a recorder that died, or was not told ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("committed", "left"), [(False, 0), (True, 1)])
-def test_a_file_whose_record_failed_goes_unless_the_record_is_there_after_all(
-    committed: bool, left: int, spool: Spool, tmp_path: Path
+def test_what_was_acknowledged_and_not_recorded_is_found_in_the_spool(
+    database: Database, spool: Spool, tmp_path: Path
 ) -> None:
-    intake = Intake(spool, BrokenRecord(committed=committed))
+    datasets = [ct_slice(number) for number in (1, 2, 3)]
+    for number, dataset in enumerate(datasets):
+        stored(spool, sending_of(part10(dataset, tmp_path / f"{number}.dcm")))
 
-    with pytest.raises(StoreError):
-        intake.take(sending_of(part10(ct_slice(), tmp_path / "a.dcm")), NOW)
-    assert len(files_in(tmp_path)) == left
+    record(database, spool, [])
+
+    studies = StudyStore(database)
+    for dataset in datasets:
+        (row,) = studies.instances(dataset.StudyInstanceUID)
+        assert (row.calling_ae, row.called_ae, row.received_at) == ("CT_1", "HAI_NODE", NOW)
+
+
+def test_an_object_that_is_found_and_told_is_recorded_once(database: Database, spool: Spool, tmp_path: Path) -> None:
+    dataset = ct_slice()
+    first = sending_of(part10(dataset, tmp_path / "a.dcm"))
+    dataset.PatientName = "Corrected^Name"
+    corrected = sending_of(part10(dataset, tmp_path / "b.dcm"))
+    dataset.PixelData = b"\7\7" * 256
+    other = sending_of(part10(dataset, tmp_path / "c.dcm"))
+    notices: list[Notice] = [
+        Stored(call=1, spool_key=stored(spool, sending), announced=sending.announced)
+        for sending in (first, corrected, other)
+    ]
+
+    record(database, spool, notices)
+    before = StudyStore(database).events(dataset.StudyInstanceUID)
+    record(database, spool, [*notices, *notices])
+
+    assert len(files_in(tmp_path)) == 3
+    assert StudyStore(database).spool_keys() == set(spool.keys())
+    assert StudyStore(database).events(dataset.StudyInstanceUID) == before
+
+
+def test_half_a_file_is_never_recorded(database: Database, spool: Spool, tmp_path: Path) -> None:
+    incoming = IncomingObject(sending_of(part10(ct_slice(), tmp_path / "a.dcm")).announced, spool)
+    incoming.spill([b"half of it"])
+
+    record(database, spool, [])
+
+    assert StudyStore(database).spool_keys() == set()
+    assert len(files_in(tmp_path)) == 1, "its receiver may still be at work on it"
+
+
+def test_refusals_are_counted_by_day_peer_and_reason(database: Database, spool: Spool) -> None:
+    refused = Refused(peer="ct-1", status="0xA900", reason="not the announced object")
+
+    record(database, spool, [refused, refused, Refused(peer="", status="A-ASSOCIATE-RJ 1/1/3", reason="a stranger")])
+
+    counts = {(row.peer, row.reason): row.count for row in Refusals(database).since(NOW)}
+    assert counts == {("ct-1", "not the announced object"): 2, ("", "a stranger"): 1}
+
+
+def test_an_object_that_breaks_the_examination_is_set_aside_and_the_others_recorded(
+    database: Database, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = (sending_of(part10(ct_slice(number), tmp_path / f"{number}.dcm")) for number in (1, 2))
+
+    def breaking(path: Path, key: str, announced: Announcement) -> ReceivedInstance:
+        if announced == bad.announced:
+            raise ZeroDivisionError
+        return examine_file(path, key, announced)
+
+    monkeypatch.setattr("scp_node.inbound.recorder.examine", breaking)
+    take(database, spool, bad, good)
+
+    (aside,) = Quarantine(database).of_study("")
+    assert aside.sop_instance_uid == bad.announced.sop_instance_uid
+    assert len(files_in(tmp_path)) == 2
+    assert len(StudyStore(database).spool_keys()) == 2

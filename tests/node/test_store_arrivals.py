@@ -74,7 +74,7 @@ def test_the_same_data_set_again_changes_nothing(studies: StudyStore) -> None:
     assert studies.record(again, at(300)) is Reception.SAME
 
     assert (studies.get(STUDY), studies.instances(STUDY), studies.events(STUDY)) == before
-    assert not studies.knows_spool_key(again.spool_key)
+    assert again.spool_key not in studies.spool_keys()
 
 
 def test_the_same_data_set_twice_in_one_batch_is_kept_once(studies: StudyStore) -> None:
@@ -96,7 +96,7 @@ def test_another_transfer_syntax_is_a_correction_and_the_first_pixels_stay(
     (stored,) = studies.instances(STUDY)
     assert (stored.spool_key, stored.summary.transfer_syntax_uid) == (first.spool_key, EXPLICIT)
     assert stored.pixel_digest == first.pixel_digest
-    assert studies.knows_spool_key(second.spool_key)
+    assert second.spool_key in studies.spool_keys()
     study = studies.get(STUDY)
     assert (study.state, study.revision, study.instance_count, study.last_received_at) == (
         StudyState.RECEIVING,
@@ -147,7 +147,7 @@ def test_other_pixels_or_geometry_are_set_aside_and_hold_the_study(
     assert stored.spool_key == first.spool_key
     (set_aside,) = Quarantine(database).of_study(STUDY)
     assert set_aside.spool_key == second.spool_key
-    assert studies.knows_spool_key(second.spool_key)
+    assert second.spool_key in studies.spool_keys()
 
 
 def test_pixels_are_compared_with_those_that_came_in_the_same_transfer_syntax(studies: StudyStore) -> None:

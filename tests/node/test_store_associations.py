@@ -59,7 +59,8 @@ def test_an_association_of_a_dead_receiver_holds_nothing_once_its_lease_ran_out(
 
 def test_a_silent_association_holds_a_study_only_for_a_while_after_its_last_instance(studies: StudyStore) -> None:
     association = opened(studies)
-    studies.touch_association(association, STUDY, at(10), at(10_000))
+    studies.record(received(1), at(10), association_id=association)
+    studies.renew_associations([association], at(10_000))
 
     assert studies.studies_held_open(at(10 + HOLD_S - 1), HOLD_S) == {STUDY}
     assert studies.studies_held_open(at(10 + HOLD_S), HOLD_S) == set()
@@ -67,8 +68,8 @@ def test_a_silent_association_holds_a_study_only_for_a_while_after_its_last_inst
 
 def test_renewing_the_lease_alone_holds_no_study_longer(studies: StudyStore) -> None:
     association = opened(studies)
-    studies.touch_association(association, STUDY, at(10), at(10_000))
-    studies.touch_association(association, None, at(500), at(10_000))
+    studies.record(received(1), at(10), association_id=association)
+    studies.renew_associations([association], at(10_000))
 
     assert studies.studies_held_open(at(10 + HOLD_S), HOLD_S) == set()
 

@@ -70,7 +70,7 @@ class Node(RuleBasedStateMachine):
         revision = self._revision()
         reception = self.studies.record(instance, self._now())
         if reception in (Reception.SAME, Reception.OWN):
-            assert not self.studies.knows_spool_key(instance.spool_key)
+            assert instance.spool_key not in self.studies.spool_keys()
         else:
             self.kept.add(instance.spool_key)
         if self._revision() > revision and revision:

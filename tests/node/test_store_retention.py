@@ -154,7 +154,7 @@ def test_an_unreadable_object_is_kept_as_long_as_a_held_study(database: Database
     Quarantine(database).add(unreadable)
 
     assert [row.reason for row in Quarantine(database).of_study("")] == [unreadable.reason]
-    assert StudyStore(database).knows_spool_key("f" * 32)
+    assert StudyStore(database).spool_keys() == {"f" * 32}
     assert retention.purge(at(13 * DAY_S), PERIODS).spool_keys == ()
     assert retention.purge(at(14 * DAY_S), PERIODS).spool_keys == ("f" * 32,)
 
@@ -203,7 +203,7 @@ def test_a_held_late_image_is_analysed_once_the_whole_study_came_again(
 
     studies.record(received(1, headers="compressed", transfer_syntax=JPEG_2000), at(9 * DAY_S + 5))
     assert studies.get(STUDY).state is StudyState.HELD
-    studies.record(received(2), at(9 * DAY_S + 6))
+    studies.record(received(2, after_s=9 * DAY_S + 6), at(9 * DAY_S + 6))
 
     study = studies.get(STUDY)
     assert (study.state, study.conflict, study.revision) == (StudyState.RECEIVING, "", 2)

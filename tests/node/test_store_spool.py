@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,7 +21,7 @@ def spool_in(folder: Path, *, quota_bytes: float = NO_LIMIT * GIB, keep_free_gib
 
 def kept(spool: Spool, content: bytes) -> str:
     with spool.begin() as file:
-        file.write(content)
+        file.write([content])
         return file.durable()
 
 
@@ -33,8 +32,8 @@ def files_below(folder: Path) -> list[Path]:
 def test_a_durable_file_holds_what_was_written(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     with spool.begin() as file:
-        file.write(b"DI")
-        file.write(memoryview(b"CM"))
+        file.write([b"DI"])
+        file.write([memoryview(b"CM")])
         key = file.durable()
 
     assert spool.path(key).read_bytes() == b"DICM"
@@ -62,7 +61,7 @@ def test_file_and_name_are_forced_to_the_disk_before_the_key_is_known(
 def test_a_file_that_was_not_made_durable_is_gone(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     with spool.begin() as file:
-        file.write(b"half of it")
+        file.write([b"half of it"])
         assert len(files_below(tmp_path)) == 1
 
     assert files_below(tmp_path) == []
@@ -71,7 +70,7 @@ def test_a_file_that_was_not_made_durable_is_gone(tmp_path: Path) -> None:
 def test_a_fault_while_receiving_leaves_no_file(tmp_path: Path) -> None:
     def receive(spool: Spool) -> NoReturn:
         with spool.begin() as file:
-            file.write(b"half of it")
+            file.write([b"half of it"])
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
@@ -97,9 +96,9 @@ def test_what_is_no_key_names_no_path(tmp_path: Path, key: str) -> None:
 def test_an_object_larger_than_the_quota_is_refused_while_it_arrives(tmp_path: Path) -> None:
     spool = spool_in(tmp_path, quota_bytes=1000)
     with spool.begin() as file:
-        file.write(b"x" * 900)
+        file.write([b"x" * 900])
         with pytest.raises(SpoolFullError):
-            file.write(b"x" * 200)
+            file.write([b"x" * 200])
 
     assert files_below(tmp_path) == []
 
@@ -123,7 +122,7 @@ def test_what_another_process_wrote_counts(tmp_path: Path) -> None:
 
     kept(mine, b"x" * 1000)
     with pytest.raises(SpoolFullError), mine.begin() as file:
-        file.write(b"x" * 10_000)
+        file.write([b"x" * 10_000])
 
 
 def test_a_full_spool_notices_that_another_process_removed_files(tmp_path: Path) -> None:
@@ -169,12 +168,25 @@ def test_another_fault_of_the_disk_is_not_called_full(tmp_path: Path, monkeypatc
         kept(spool, b"x")
 
 
-def test_files_without_a_row_are_found_unless_they_are_young(tmp_path: Path) -> None:
+def test_every_file_of_ours_is_listed_and_nothing_else(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
-    known, unknown, young = kept(spool, b"1"), kept(spool, b"2"), kept(spool, b"3")
+    keys = {kept(spool, b"1"), kept(spool, b"2")}
     (tmp_path / "spool" / "ab" / "notes.txt").write_text("not ours")
-    start = datetime(2026, 3, 2, tzinfo=UTC)
-    for key, written_at in ((known, start), (unknown, start), (young, start + timedelta(minutes=10))):
-        os.utime(spool.path(key), (written_at.timestamp(), written_at.timestamp()))
+    (tmp_path / "spool" / "ab" / "notes.dcm").write_text("not ours")
 
-    assert list(spool.unknown(lambda key: key == known, start + timedelta(minutes=5))) == [unknown]
+    assert set(spool.keys()) == keys
+
+
+def test_once_full_the_spool_takes_nothing_until_there_is_room_for_more_than_one_object(tmp_path: Path) -> None:
+    elapsed_s = [0.0]
+    spool = Spool(tmp_path / "spool", quota_gib=100_000 / GIB, keep_free_gib=0, elapsed_s=lambda: elapsed_s[0])
+    large, small = kept(spool, b"x" * 99_000), kept(spool, b"x" * 1000)
+    with pytest.raises(SpoolFullError):
+        spool.begin()
+
+    spool.remove(small)
+    with pytest.raises(SpoolFullError):
+        spool.begin()
+
+    spool.remove(large)
+    kept(spool, b"x" * 1000)

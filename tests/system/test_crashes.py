@@ -17,7 +17,7 @@ from scp_node.domain.delivery import DeliveryState, ObjectKind
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
 from scp_node.store.overview import Explanation
-from tests.node.network import association, dataset_bytes, free_port, kinds, send, store
+from tests.node.network import association, dataset_bytes, eventually, free_port, kinds, send, store
 from tests.system.misbehaving_pacs import WELL_BEHAVED, Commitment, MisbehavingPacs, misbehaving_pacs
 from tests.system.node_process import NodeUnderTest, made_objects, node_under_test
 from tests.system.patient import Patient
@@ -92,14 +92,21 @@ def assert_one_answer(node: NodeUnderTest, pacs: MisbehavingPacs, told: Explanat
 
 
 def assert_nobody_is_left_over(node: NodeUnderTest) -> None:
-    """The main process and its receiver; an analyzer or an encoder would be an orphan."""
+    """The main process, its receiver and the receiver's recorder; an analyzer or an encoder would be an orphan."""
     assert node.process is not None
-    assert {process.pid for process in node.family()} == {node.process.pid, receiver_of(node).pid}
+    expected = {node.process.pid, receiver_of(node).pid, running(node, "scp_node.inbound.recorder").pid}
+    # The recorder of a killed receiver is there until it has recorded everything.
+    assert eventually(lambda: {process.pid for process in node.family()} == expected)
 
 
 def receiver_of(node: NodeUnderTest) -> psutil.Process:
-    (found,) = [process for process in node.family() if "scp_node.inbound" in process.cmdline()]
-    return found
+    return running(node, "scp_node.inbound")
+
+
+def running(node: NodeUnderTest, module: str) -> psutil.Process:
+    """The newest process of the node that runs the module."""
+    found = [process for process in node.family() if module in process.cmdline()]
+    return max(found, key=lambda process: process.create_time())
 
 
 def test_a_node_killed_after_every_commit_still_gives_exactly_one_committed_answer(
@@ -134,8 +141,8 @@ def test_a_killed_analyzer_is_tried_again_in_a_folder_of_its_own(
     node.behave("loop")
     patient = Patient(tmp_path)
     store(node.port, patient.slices(1, 2))
-    running = node.until(patient.study, lambda told: reached(told) is Commit.RUNNING, "the analyzer to run")
-    pid = running.jobs[0].job.child_pid
+    at_work = node.until(patient.study, lambda told: reached(told) is Commit.RUNNING, "the analyzer to run")
+    pid = at_work.jobs[0].job.child_pid
     assert pid is not None
     node.behave("fine")
     os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,96 @@
+"""C-STORE command sets (PS3.7 section 9.3.1), to and from bytes; always in implicit VR little endian (6.3.1)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from scp_node.inbound.upper_layer import UpperLayerError
+
+MAX_COMMAND_BYTES = 4096
+"""A C-STORE-RQ needs about 200."""
+
+_ELEMENT = struct.Struct("<HHL")
+_AFFECTED_CLASS, _FIELD, _MESSAGE_ID, _RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
+_DATA_SET_TYPE, _STATUS, _ERROR_COMMENT, _AFFECTED_INSTANCE = 0x0800, 0x0900, 0x0902, 0x1000
+_STORE_REQUEST = (0x0001).to_bytes(2, "little")
+_STORE_RESPONSE = (0x8001).to_bytes(2, "little")
+_NO_DATA_SET = (0x0101).to_bytes(2, "little")
+_MAX_COMMENT_CHARACTERS = 64
+"""Error Comment is of VR LO."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRequest:
+    """What of a C-STORE-RQ matters here."""
+
+    message_id: bytes
+    """Two bytes, as they came."""
+    sop_class_uid: str
+    sop_instance_uid: str
+    """Both whatever the sender wrote; to be checked for their form."""
+
+
+def store_request(command: bytes) -> StoreRequest | None:
+    """Read a command set; ``None`` if it is another command than a C-STORE-RQ with a data set.
+
+    Raises
+    ------
+    UpperLayerError
+        If it is no command set.
+    """
+    elements = _elements(command)
+    if elements.get(_FIELD) != _STORE_REQUEST or elements.get(_DATA_SET_TYPE, _NO_DATA_SET) == _NO_DATA_SET:
+        return None
+    message_id = elements.get(_MESSAGE_ID, b"")
+    if len(message_id) != len(_STORE_REQUEST):
+        raise UpperLayerError("a C-STORE-RQ without message ID")
+    return StoreRequest(
+        message_id=message_id,
+        sop_class_uid=_text(elements.get(_AFFECTED_CLASS, b"")),
+        sop_instance_uid=_text(elements.get(_AFFECTED_INSTANCE, b"")),
+    )
+
+
+def store_response(request: StoreRequest, context_id: int, status: int, comment: str) -> bytes:
+    """A C-STORE-RSP as one P-DATA-TF with one PDV."""
+    elements = [
+        (_AFFECTED_CLASS, _uid(request.sop_class_uid)),
+        (_FIELD, _STORE_RESPONSE),
+        (_RESPONDED_TO, request.message_id),
+        (_DATA_SET_TYPE, _NO_DATA_SET),
+        (_STATUS, status.to_bytes(2, "little")),
+    ]
+    if comment:
+        text = comment[:_MAX_COMMENT_CHARACTERS].encode("ascii", errors="replace")
+        elements.append((_ERROR_COMMENT, text + b" " * (len(text) % 2)))
+    elements.append((_AFFECTED_INSTANCE, _uid(request.sop_instance_uid)))
+    body = b"".join(_ELEMENT.pack(0, number, len(value)) + value for number, value in elements)
+    command = _ELEMENT.pack(0, 0, 4) + struct.pack("<L", len(body)) + body
+    pdv_bytes = len(command) + 2
+    return struct.pack(">BxLLBB", 4, pdv_bytes + 4, pdv_bytes, context_id, 0x03) + command
+
+
+def _elements(command: bytes) -> dict[int, bytes]:
+    """Values by element number; group 0000 only."""
+    found: dict[int, bytes] = {}
+    position = 0
+    while position < len(command):
+        if position + _ELEMENT.size > len(command):
+            raise UpperLayerError("a command set that breaks off")
+        group, number, length = _ELEMENT.unpack_from(command, position)
+        position += _ELEMENT.size
+        if group != 0 or position + length > len(command):
+            raise UpperLayerError("a command set with something else in it")
+        found[number] = command[position : position + length]
+        position += length
+    return found
+
+
+def _text(value: bytes) -> str:
+    return value.decode("ascii", errors="replace").strip(" \0")
+
+
+def _uid(text: str) -> bytes:
+    value = text.encode("ascii", errors="replace")
+    return value + b"\0" * (len(value) % 2)

@@ -1,0 +1,105 @@
+"""From a sealed spool file to the row that is recorded of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from analyzers.headers import instance_summary
+from scp_node.dimse.text import text_of
+from scp_node.domain.study import Identity, ReceivedInstance
+from scp_node.errors import UnreadableObjectError
+from scp_node.inbound.announcement import Announcement
+from scp_node.inbound.digests import dataset_digest, geometry_digest, halves, pixel_digest, value_digest
+from scp_node.inbound.header import Header, is_deflated, read_header
+from scp_node.inbound.incoming import split_of
+from scp_node.inbound.usability import is_made_by_this_software, is_usable_image
+from scp_node.store.seal import Seal, read_seal
+
+
+def examine(path: Path, spool_key: str, announced: Announcement) -> ReceivedInstance:
+    """Read the header and take the digests, as far as the seal does not hold them already.
+
+    Parameters
+    ----------
+    path : Path
+        A whole spool file.
+    spool_key : str
+        Its name in the store.
+    announced : Announcement
+        What was known of it before it came.
+
+    Raises
+    ------
+    UnreadableObjectError
+        If the header cannot be understood, or the file has no seal.
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        seal = read_seal(file)
+        if seal is None:
+            raise UnreadableObjectError("the spool file was never finished")
+        file.seek(seal.head_bytes)
+        header = read_header(file, announced.sop_class_uid, announced.transfer_syntax_uid)
+        summary = instance_summary(header.dataset, announced.transfer_syntax_uid)
+        before, after, pixels = _digests(file, seal, header, announced.transfer_syntax_uid)
+    return ReceivedInstance(
+        summary=summary,
+        identity=identity_of(header.dataset),
+        called_ae=announced.called_ae,
+        calling_ae=announced.calling_ae,
+        calling_address=announced.address,
+        received_at=seal.received_at,
+        spool_key=spool_key,
+        byte_count=seal.head_bytes + seal.dataset_bytes,
+        dataset_digest=dataset_digest(before, after),
+        pixel_digest=pixel_digest(pixels, summary),
+        geometry_digest=geometry_digest(summary),
+        usable_image=is_usable_image(
+            announced.sop_class_uid,
+            summary.modality,
+            has_pixels=header.pixels is not None,
+            made_by_this_software=is_made_by_this_software(header.dataset),
+        ),
+    )
+
+
+def _digests(file: BinaryIO, seal: Seal, header: Header, syntax: str) -> tuple[bytes, bytes, bytes]:
+    """SHA-256 of the data set before and after the split, and of the value of Pixel Data."""
+    deflated = is_deflated(syntax)
+    split = split_of(header.pixels, seal.dataset_bytes, deflated=deflated)
+    if seal.has_digests and seal.split_bytes == split:
+        before, after = seal.before_sha256, seal.after_sha256
+    else:
+        before, after = halves(file, seal.head_bytes, split)
+    pixels = header.pixels
+    if pixels is not None and not deflated and pixels.offset_bytes + pixels.length_bytes == seal.dataset_bytes:
+        # Nothing follows native pixels, so the second half is they.
+        return before, after, after
+    return before, after, value_digest(file, seal.head_bytes, pixels, deflated=deflated)
+
+
+def identity_of(dataset: Dataset) -> Identity:
+    """Who and which request, as the object says it."""
+
+    def text(keyword: str) -> str:
+        return text_of(dataset, Tag(keyword))
+
+    return Identity(
+        patient_id=text("PatientID"),
+        issuer_of_patient_id=text("IssuerOfPatientID"),
+        patient_name=text("PatientName"),
+        patient_birth_date=text("PatientBirthDate"),
+        patient_sex=text("PatientSex"),
+        accession_number=text("AccessionNumber"),
+        study_id=text("StudyID"),
+        study_date=text("StudyDate"),
+        study_time=text("StudyTime"),
+        study_description=text("StudyDescription"),
+        referring_physician=text("ReferringPhysicianName"),
+        character_set=text("SpecificCharacterSet"),
+    )

@@ -1,0 +1,152 @@
+"""The few elements that a receiver must know at once, found without building a data set.
+
+An acknowledgement needs four UIDs and the place of the pixels, nothing else; a full parse costs ten times as much as
+all other work on a slice. This walk covers what nearly every object is, little endian with ascending tags. It guesses
+nothing: at whatever is unusual it gives up, and the object is read by the library instead (``header``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+UNDEFINED_LENGTH = 0xFFFFFFFF
+
+_SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
+_STUDY, _SERIES = 0x0020000D, 0x0020000E
+_WANTED = frozenset({_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES})
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_DELIMITERS = frozenset({_ITEM, _ITEM_END, _SEQUENCE_END})
+_LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+"""Explicit VRs with a length of four bytes (PS3.5 table 7.1-1)."""
+_MOST_NESTED = 16
+"""Sequences inside sequences; the deepest standard ones have about six."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlatHeader:
+    """What identifies an object, and where its pixels lie."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    pixel_offset_bytes: int | None
+    """Where the value of Pixel Data begins; ``None`` if the data set ended without pixels."""
+    pixel_length_bytes: int
+    """:data:`UNDEFINED_LENGTH` for encapsulated pixels."""
+
+
+class _GiveUpError(Exception):
+    """Something unusual, or the end of what is in memory."""
+
+
+def scan_header(start: bytes, *, explicit: bool, is_all: bool) -> FlatHeader | None:
+    """Walk the top level of a little endian data set up to its pixels.
+
+    Parameters
+    ----------
+    start : bytes
+        The beginning of the data set, or all of it.
+    explicit : bool
+        Whether the transfer syntax has explicit VRs.
+    is_all : bool
+        ``start`` is the whole data set.
+
+    Returns
+    -------
+    FlatHeader or None
+        ``None`` if anything is unusual, or ``start`` ends before the pixels begin.
+    """
+    walk = _Walk(start, explicit=explicit)
+    try:
+        pixels = walk.to_pixels(is_all=is_all)
+    except _GiveUpError:
+        return None
+    return FlatHeader(
+        sop_class_uid=walk.uid(_SOP_CLASS),
+        sop_instance_uid=walk.uid(_SOP_INSTANCE),
+        study_instance_uid=walk.uid(_STUDY),
+        series_instance_uid=walk.uid(_SERIES),
+        pixel_offset_bytes=pixels[0] if pixels else None,
+        pixel_length_bytes=pixels[1] if pixels else 0,
+    )
+
+
+class _Walk:
+    """One pass over the elements of a data set."""
+
+    def __init__(self, content: bytes, *, explicit: bool) -> None:
+        self._content: Final = content
+        self._explicit: Final = explicit
+        self._found: dict[int, bytes] = {}
+
+    def uid(self, tag: int) -> str:
+        """A UID that was passed on the way; empty if there was none, or it is no text."""
+        value = self._found.get(tag, b"")
+        return value.decode("ascii").strip(" \0") if value.isascii() else ""
+
+    def to_pixels(self, *, is_all: bool) -> tuple[int, int] | None:
+        """Offset and length of the value of Pixel Data; ``None`` at the end of a data set without."""
+        content, position, last_tag = self._content, 0, 0
+        while position < len(content):
+            tag, length, value = self._element(position, explicit=self._explicit)
+            if tag <= last_tag or tag in _DELIMITERS:
+                raise _GiveUpError
+            last_tag = tag
+            if tag in _PIXELS:
+                return value, length
+            position = self._end(value, length, explicit=self._explicit, depth=0)
+            if tag in _WANTED:
+                self._found[tag] = content[value:position]
+        if position > len(content) or not is_all:
+            raise _GiveUpError
+        return None
+
+    def _element(self, position: int, *, explicit: bool) -> tuple[int, int, int]:
+        """Tag, length and offset of the value of the element at a position (PS3.5 section 7.1)."""
+        content = self._content
+        if position + 8 > len(content):
+            raise _GiveUpError
+        tag = content[position + 1] << 24 | content[position] << 16 | content[position + 3] << 8 | content[position + 2]
+        if not explicit or tag in _DELIMITERS:
+            return tag, int.from_bytes(content[position + 4 : position + 8], "little"), position + 8
+        vr = content[position + 4 : position + 6]
+        if vr not in _LONG_VRS:
+            if not (vr.isalpha() and vr.isupper()):
+                raise _GiveUpError
+            return tag, content[position + 6] | content[position + 7] << 8, position + 8
+        if position + 12 > len(content):
+            raise _GiveUpError
+        length = int.from_bytes(content[position + 8 : position + 12], "little")
+        if vr == b"UN" and length == UNDEFINED_LENGTH:
+            # Its items are in implicit VR whatever the transfer syntax is (PS3.5 section 6.2.2): for the library.
+            raise _GiveUpError
+        return tag, length, position + 12
+
+    def _end(self, value: int, length: int, *, explicit: bool, depth: int) -> int:
+        """Where the value of an element ends; of a sequence of undefined length behind its delimiter."""
+        if length != UNDEFINED_LENGTH:
+            return value + length
+        if depth >= _MOST_NESTED:
+            raise _GiveUpError
+        position = value
+        while True:
+            tag, item_length, item = self._element(position, explicit=explicit)
+            if tag == _SEQUENCE_END:
+                return item
+            if tag != _ITEM:
+                raise _GiveUpError
+            position = (
+                item + item_length if item_length != UNDEFINED_LENGTH else self._item_end(item, explicit, depth + 1)
+            )
+
+    def _item_end(self, position: int, explicit: bool, depth: int) -> int:
+        while True:
+            tag, length, value = self._element(position, explicit=explicit)
+            if tag == _ITEM_END:
+                return value
+            if tag in _DELIMITERS:
+                raise _GiveUpError
+            position = self._end(value, length, explicit=explicit, depth=depth)

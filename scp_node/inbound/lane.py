@@ -1,0 +1,218 @@
+"""The streaming lane: a C-STORE goes from the receive buffer into the spool without becoming anything in between.
+
+The library turns every 16 kB of an object into a PDU object, a primitive, a queue entry and a part of a joined copy.
+The lane takes the one message that matters, a C-STORE-RQ whose command set lies in one PDV, straight from the buffer;
+everything else, C-ECHO, N-EVENT-REPORT, release, abort, a command set in pieces, is the library's as ever, read from
+the same buffer. Section numbers are those of PS3.8.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from scp_node.inbound.commands import MAX_COMMAND_BYTES, store_request, store_response
+from scp_node.inbound.reactor import PromptAssociation, PromptProvider
+from scp_node.inbound.upper_layer import (
+    PDU_HEADER_BYTES,
+    PDV_HEADER_BYTES,
+    PduHeader,
+    PduType,
+    UpperLayerError,
+    pdu_header,
+    pdv_header,
+)
+from scp_node.inbound.wire import BUFFER_BYTES, Wire
+
+if TYPE_CHECKING:
+    from pynetdicom.presentation import PresentationContext
+
+    from scp_node.inbound.commands import StoreRequest
+    from scp_node.inbound.intake import Store
+
+MAX_LIBRARY_MESSAGE_BYTES = 64 << 20
+"""Of a message that does not go through the lane and so is put together in memory."""
+_ESTABLISHED = "Sta6"
+
+
+class _ClosedError(Exception):
+    """The connection ended in the middle of a message."""
+
+
+class _InterruptedStoreError(Exception):
+    """Another PDU came in the middle of an object, an abort most likely; it lies unread in the buffer."""
+
+
+class _Pieces:
+    """The parts of an object that lie in the buffer, between the headers that were sent with them."""
+
+    def __init__(self, wire: Wire, store: Store) -> None:
+        self._wire = wire
+        self._store = store
+        self._bounds: list[list[int]] = []
+
+    def have(self, count: int) -> None:
+        """Have so many unread bytes in one piece, and keep the pieces valid."""
+        wire = self._wire
+        while wire.unread_bytes < count:
+            if BUFFER_BYTES - wire.lo < count:
+                self._spill()
+                wire.move_to_start()
+            self._fill()
+
+    def take(self, count: int) -> None:
+        """Take so many bytes of the data set."""
+        wire = self._wire
+        begins_anew = True
+        while count:
+            if not wire.unread_bytes:
+                if wire.hi == BUFFER_BYTES:
+                    self._spill()
+                    wire.lo = wire.hi = 0
+                    begins_anew = True
+                self._fill()
+            more = min(wire.unread_bytes, count)
+            if begins_anew:
+                self._bounds.append([wire.lo, wire.lo])
+                begins_anew = False
+            wire.lo += more
+            self._bounds[-1][1] = wire.lo
+            count -= more
+
+    def taken(self) -> list[memoryview]:
+        """What was taken and not yet spilt; valid until the buffer is filled again."""
+        return [self._wire.view[start:end] for start, end in self._bounds]
+
+    def _fill(self) -> None:
+        if not self._wire.fill_behind():
+            raise _ClosedError
+
+    def _spill(self) -> None:
+        self._store.spill(self.taken())
+        self._bounds.clear()
+
+
+class StreamingProvider(PromptProvider):
+    """The upper layer provider with the lane in it.
+
+    Parameters
+    ----------
+    assoc : PromptAssociation
+        Its association.
+    begin : (StoreRequest, PresentationContext) -> Store
+        Begins to take an object; see :meth:`scp_node.inbound.intake.Intake.begin`.
+    on_breach : (str) -> None
+        Told when the peer broke the protocol, and how.
+    """
+
+    def __init__(
+        self,
+        assoc: PromptAssociation,
+        begin: Callable[[StoreRequest, PresentationContext], Store],
+        on_breach: Callable[[str], None],
+    ) -> None:
+        super().__init__(assoc)
+        self._begin = begin
+        self._on_breach = on_breach
+        self._library_message_bytes = 0
+
+    def _read_pdu_data(self) -> None:
+        """Read the next PDU; every length is checked before a byte is read for it."""
+        wire = self.wire
+        wire.on_progress = self._idle_timer.restart
+        wire.begin_message()
+        try:
+            self._read_checked(wire)
+        except UpperLayerError as fault:
+            self._on_breach(str(fault))
+            # AA-8: abort. What else the peer sends is not read any more.
+            self.event_queue.put("Evt19")
+            wire.lo = wire.hi = 0
+            if wire.socket is not None:
+                with suppress(OSError):
+                    wire.socket.shutdown(socket.SHUT_RD)
+        except OSError as fault:
+            self._on_breach(type(fault).__name__)
+            self.event_queue.put("Evt17")
+        except _ClosedError:
+            self.event_queue.put("Evt17")
+
+    def _read_checked(self, wire: Wire) -> None:
+        if not wire.need(PDU_HEADER_BYTES):
+            raise _ClosedError
+        header = self._pdu_header(wire)
+        if header.kind is PduType.P_DATA_TF and self.state_machine.current_state == _ESTABLISHED:
+            if self.assoc.dimse.message is None:
+                self._library_message_bytes = 0
+                try:
+                    if self._is_stored(wire, header):
+                        return
+                except _InterruptedStoreError:
+                    pass
+            self._library_message_bytes += header.length_bytes
+            if self._library_message_bytes > MAX_LIBRARY_MESSAGE_BYTES:
+                raise UpperLayerError("a message that takes too much memory")
+        super()._read_pdu_data()
+
+    def _is_stored(self, wire: Wire, pdu: PduHeader) -> bool:
+        """Receive an object if the PDU begins one in the usual way; else nothing was taken from the buffer."""
+        start = PDU_HEADER_BYTES + PDV_HEADER_BYTES
+        if not wire.need(start):
+            raise _ClosedError
+        pdv = pdv_header(wire.view[wire.lo + PDU_HEADER_BYTES : wire.lo + start], left_bytes=pdu.length_bytes)
+        if not (pdv.is_command and pdv.is_last) or pdv.value_bytes > MAX_COMMAND_BYTES:
+            return False
+        if not wire.need(start + pdv.value_bytes):
+            raise _ClosedError
+        command = bytes(wire.view[wire.lo + start : wire.lo + start + pdv.value_bytes])
+        request = store_request(command)
+        context = self.association.accepted_context(pdv.context_id)
+        if request is None or context is None:
+            return False
+        wire.lo += start + pdv.value_bytes
+        left_bytes = pdu.length_bytes - PDV_HEADER_BYTES - pdv.value_bytes
+        self._receive(wire, request, context, pdv.context_id, left_bytes)
+        return True
+
+    def _receive(
+        self, wire: Wire, request: StoreRequest, context: PresentationContext, context_id: int, left_bytes: int
+    ) -> None:
+        store = self._begin(request, context)
+        try:
+            pieces = self._pieces(wire, store, context_id, left_bytes)
+            answer = store.finish(pieces.taken())
+        finally:
+            store.discard()
+        connection = wire.socket
+        if connection is None:
+            raise _ClosedError
+        connection.sendall(store_response(request, context_id, answer.status, answer.comment))
+
+    def _pieces(self, wire: Wire, store: Store, context_id: int, left_bytes: int) -> _Pieces:
+        """Walk the fragments of a data set (annex E); what is left at the end lies in the buffer."""
+        pieces = _Pieces(wire, store)
+        while True:
+            if not left_bytes:
+                pieces.have(PDU_HEADER_BYTES)
+                header = self._pdu_header(wire)
+                if header.kind is not PduType.P_DATA_TF:
+                    raise _InterruptedStoreError
+                wire.lo += PDU_HEADER_BYTES
+                left_bytes = header.length_bytes
+            pieces.have(PDV_HEADER_BYTES)
+            pdv = pdv_header(wire.view[wire.lo : wire.lo + PDV_HEADER_BYTES], left_bytes=left_bytes)
+            wire.lo += PDV_HEADER_BYTES
+            left_bytes -= PDV_HEADER_BYTES + pdv.value_bytes
+            if pdv.context_id != context_id or pdv.is_command:
+                raise UpperLayerError("another message in the middle of an object")
+            pieces.take(pdv.value_bytes)
+            if pdv.is_last:
+                if left_bytes:
+                    raise UpperLayerError("something behind the last fragment of an object")
+                return pieces
+
+    def _pdu_header(self, wire: Wire) -> PduHeader:
+        six_bytes = wire.view[wire.lo : wire.lo + PDU_HEADER_BYTES]
+        return pdu_header(six_bytes, max_data_bytes=self.association.max_data_bytes)

@@ -1,0 +1,163 @@
+"""What a receiver tells its recorder: one line of JSON for each event, through a pipe.
+
+The pipe is no queue of promises: an object is safe before its notice is written, and a recorder that starts, or that is
+told that a notice was lost, finds unrecorded objects by looking into the spool. It bounds how far recording may lag:
+while it is full, receiving waits, and the sender with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import threading
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scp_node.inbound.announcement import Announcement
+
+CAPACITY_BYTES = 1 << 20
+"""About 2,500 notices."""
+LONGEST_WAIT_S = 10.0
+"""For room in a full pipe; then the notice is given up and the recorder looks for itself."""
+
+_SET_PIPE_SIZE = 1031
+"""F_SETPIPE_SZ (Linux)."""
+_STEP_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """An object was made durable and acknowledged."""
+
+    call: int
+    """Number of the association in its receiver."""
+    spool_key: str
+    announced: Announcement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """An object was refused, or an association was rejected."""
+
+    peer: str
+    """Name in ``peers.toml``; empty for a stranger."""
+    status: str
+    """DIMSE status, or the numbers of the rejection."""
+    reason: str
+    """Of ours, never of the sender's making."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """An association is over."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """Notices were given up before this one."""
+
+
+Notice = Stored | Refused | Ended | Lost
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Stored, Refused, Ended, Lost)}
+
+
+class NoticeWriter:
+    """The receiver's end; safe for many threads.
+
+    Parameters
+    ----------
+    descriptor : int
+        Write end of a pipe; taken over.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._some_lost = False
+        os.set_blocking(descriptor, False)
+        fcntl.fcntl(descriptor, _SET_PIPE_SIZE, CAPACITY_BYTES)
+
+    def tell(self, notice: Notice) -> None:
+        """Pass a notice on; waits while the pipe is full, but not for ever."""
+        with self._lock:
+            if self._some_lost:
+                self._some_lost = not self._written(_line(Lost()), wait_s=0.0)
+            if self._some_lost or not self._written(_line(notice), wait_s=LONGEST_WAIT_S):
+                self._some_lost = True
+
+    def close(self) -> None:
+        """Say that nothing more will come."""
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def _written(self, line: bytes, *, wait_s: float) -> bool:
+        # Lines are shorter than PIPE_BUF, so each is written whole or not at all.
+        end_s = time.monotonic() + wait_s
+        while self._descriptor >= 0:
+            try:
+                os.write(self._descriptor, line)
+            except BlockingIOError:
+                left_s = end_s - time.monotonic()
+                if left_s <= 0:
+                    return False
+                select.select([], [self._descriptor], [], left_s)
+            except BrokenPipeError:
+                return False
+            else:
+                return True
+        return False
+
+
+class NoticeReader:
+    """The recorder's end.
+
+    Parameters
+    ----------
+    descriptor : int
+        Read end of the pipe; taken over.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rest = b""
+        self._waiting: deque[bytes] = deque()
+        self.has_ended = False
+        """The receiver closed its end, or is no more; all that it wrote was read."""
+
+    def read(self, *, most: int, wait_s: float) -> list[Notice]:
+        """The next notices, at most so many; empty if none came within ``wait_s``."""
+        while len(self._waiting) < most and not self.has_ended:
+            readable, _, _ = select.select([self._descriptor], [], [], 0.0 if self._waiting else wait_s)
+            if not readable:
+                break
+            read = os.read(self._descriptor, _STEP_BYTES)
+            self.has_ended = not read
+            *lines, self._rest = (self._rest + read).split(b"\n")
+            self._waiting.extend(lines)
+        count = min(most, len(self._waiting))
+        return [_notice(self._waiting.popleft()) for _ in range(count)]
+
+    @property
+    def has_more(self) -> bool:
+        """Notices were read and not yet given out."""
+        return bool(self._waiting)
+
+
+def _line(notice: Notice) -> bytes:
+    return json.dumps([type(notice).__name__, asdict(notice)]).encode("ascii") + b"\n"
+
+
+def _notice(line: bytes) -> Notice:
+    kind, fields = json.loads(line)
+    if kind == Stored.__name__:
+        fields["announced"] = Announcement(**fields["announced"])
+    notice: Notice = _KINDS[kind](**fields)
+    return notice

@@ -1,0 +1,311 @@
+"""The recorder: a process beside each receiver that turns acknowledged objects into rows, many in one commit.
+
+It does what would slow a receiver down: parse headers, compare with what is known, write to the database. Nothing
+depends on its being there: what it did not record is found in the spool by the next one, by its seal.
+
+Started by the receiver as ``python -m scp_node.inbound.recorder``; ends when the receiver's end of the pipe is closed
+and everything is recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol, assert_never
+
+from pydicom.errors import InvalidDicomError
+
+from scp_node.domain.study import ReceivedInstance, Reception
+from scp_node.errors import SettingsError, StoreError, UnreadableObjectError
+from scp_node.inbound.announcement import Announcement, announcement_of
+from scp_node.inbound.examination import examine
+from scp_node.inbound.notices import Ended, Lost, Notice, NoticeReader, Refused, Stored
+from scp_node.inbound.quiet import quiet_libraries
+from scp_node.journal import journal, start_journal
+from scp_node.settings import load_settings
+from scp_node.store.database import Database
+from scp_node.store.quarantine import Quarantine, QuarantinedObject
+from scp_node.store.refusals import Refusals
+from scp_node.store.spool import Spool
+from scp_node.store.studies import StudyStore
+
+MOST_AT_ONCE = 100
+"""Objects in one commit: enough to share its cost, few enough that nobody else waits long for the database."""
+LOOK_S = 1.0
+LEASE_S = 60.0
+"""The rows of a killed receiver's associations hold their studies no longer than this."""
+RENEW_S = 10.0
+TRY_AGAIN_S = 1.0
+LAST_TRIES = 10
+"""After the receiver ended; what then is not recorded, the next recorder finds."""
+NICENESS = 5
+"""Receiving comes first."""
+
+EXIT_OK, EXIT_CANNOT_SERVE = 0, 3
+
+
+class Rows(Protocol):
+    """The rows of studies and associations; :class:`scp_node.store.studies.StudyStore` keeps them."""
+
+    def record_many(
+        self, instances: Sequence[ReceivedInstance], now: datetime, *, association_ids: Sequence[int | None] = ()
+    ) -> list[Reception]:
+        """Record instances in one transaction."""
+
+    def spool_keys(self) -> set[str]:
+        """All keys that a row refers to."""
+
+    def open_association(
+        self, calling_ae: str, called_ae: str, calling_address: str, receiver: str, lease_until: datetime
+    ) -> int:
+        """Make the row of an association."""
+
+    def renew_associations(self, association_ids: Iterable[int], lease_until: datetime) -> None:
+        """Extend leases."""
+
+    def close_association(self, association_id: int) -> None:
+        """Remove the row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Object:
+    """One object to record."""
+
+    spool_key: str
+    announced: Announcement
+    call: int | None
+    """``None`` if it was found in the spool."""
+
+
+class Recorder:
+    """Records what a receiver stored.
+
+    Parameters
+    ----------
+    spool : Spool
+        Where the files lie.
+    rows, quarantine, refusals
+        Where the rows go.
+    receiver : str
+        Names the receiver in the rows of its associations.
+    clock : () -> datetime
+        Aware UTC.
+    """
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        rows: Rows,
+        quarantine: Quarantine,
+        refusals: Refusals,
+        receiver: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._spool = spool
+        self._rows = rows
+        self._quarantine = quarantine
+        self._refusals = refusals
+        self._receiver = receiver
+        self._clock = clock
+        self._associations: dict[int, int] = {}
+        self._renewed_at_s = time.monotonic()
+        self._journal = journal("inbound.recorder")
+
+    def run(self, notices: NoticeReader) -> None:
+        """Record until the receiver has ended and nothing is left to do."""
+        tries_left = LAST_TRIES
+        must_look = True
+        while not notices.has_ended or notices.has_more:
+            batch = notices.read(most=MOST_AT_ONCE, wait_s=0.0 if must_look else LOOK_S)
+            while tries_left:
+                try:
+                    if must_look:
+                        self.look_for_unrecorded()
+                    must_look = self._act_on(batch)
+                    self._renew()
+                except StoreError as fault:
+                    self._journal.error("the database refused; trying again", cause=str(fault), count=len(batch))
+                    tries_left -= notices.has_ended
+                    time.sleep(TRY_AGAIN_S)
+                else:
+                    break
+        self._forget(list(self._associations))
+
+    def look_for_unrecorded(self) -> int:
+        """Record every whole file of the spool that no row knows; return how many there were."""
+        known = self._rows.spool_keys()
+        found: list[tuple[datetime, _Object]] = []
+        for spool_key in self._spool.keys():  # noqa: SIM118 - not a dictionary
+            seal = None if spool_key in known else self._spool.seal_of(spool_key)
+            if seal is None:
+                continue
+            try:
+                announced = announcement_of(self._spool.path(spool_key))
+            except (OSError, InvalidDicomError, AttributeError) as fault:
+                self._journal.error("a spool file is not understood", what=spool_key, cause=type(fault).__name__)
+                continue
+            found.append((seal.received_at, _Object(spool_key=spool_key, announced=announced, call=None)))
+        # In the order of reception: of two headers of one object the newer one counts.
+        found.sort(key=lambda one: (one[0], one[1].spool_key))
+        for start in range(0, len(found), MOST_AT_ONCE):
+            self._record([one for _, one in found[start : start + MOST_AT_ONCE]])
+        if found:
+            self._journal.info("recorded what an earlier process had received", count=len(found))
+        return len(found)
+
+    # --- notices ---
+
+    def _act_on(self, batch: Sequence[Notice]) -> bool:
+        """Do what the notices say; whether any were lost."""
+        stored: list[_Object] = []
+        refused: Counter[tuple[str, str, str]] = Counter()
+        ended: list[int] = []
+        some_lost = False
+        for notice in batch:
+            match notice:
+                case Stored():
+                    stored.append(_Object(spool_key=notice.spool_key, announced=notice.announced, call=notice.call))
+                case Refused():
+                    refused[notice.peer, notice.status, notice.reason] += 1
+                case Ended():
+                    ended.append(notice.call)
+                case Lost():
+                    some_lost = True
+                case _:
+                    assert_never(notice)
+        # In this order: if one fails all are tried again, and only counting is not the same when done twice.
+        self._record(stored)
+        self._forget(ended)
+        if refused:
+            self._refusals.count(refused, self._clock())
+        return some_lost
+
+    def _record(self, objects: Sequence[_Object]) -> None:
+        examined: list[tuple[_Object, ReceivedInstance]] = []
+        for one in objects:
+            instance = self._examined(one)
+            if instance is not None:
+                examined.append((one, instance))
+        if not examined:
+            return
+        association_ids = [self._association_of(one) for one, _ in examined]
+        instances = [instance for _, instance in examined]
+        receptions = self._rows.record_many(instances, self._clock(), association_ids=association_ids)
+        for instance, reception in zip(instances, receptions, strict=True):
+            # A repetition and our own object have no row; their file is nobody's.
+            if reception in (Reception.SAME, Reception.OWN):
+                self._spool.remove(instance.spool_key)
+            uid = instance.summary.sop_instance_uid
+            self._journal.debug("recorded", instance=uid, reception=reception.value, bytes=instance.byte_count)
+
+    def _examined(self, one: _Object) -> ReceivedInstance | None:
+        """The row to be; an object that cannot be examined is set aside with its reason."""
+        path = self._spool.path(one.spool_key)
+        try:
+            return examine(path, one.spool_key, one.announced)
+        except UnreadableObjectError as fault:
+            reason = fault.reason
+        except FileNotFoundError:
+            self._journal.error("a spool file is gone before it was recorded", what=one.spool_key)
+            return None
+        except Exception:
+            # An object that breaks the parser must not stop the recording of all others.
+            self._journal.exception("an object could not be examined", instance=one.announced.sop_instance_uid)
+            reason = "the header breaks the parser"
+        self._set_aside(one, path, reason)
+        return None
+
+    def _set_aside(self, one: _Object, path: Path, reason: str) -> None:
+        if self._quarantine.has(one.spool_key):
+            return
+        announced = one.announced
+        self._quarantine.add(
+            QuarantinedObject(
+                quarantine_id=0,
+                sop_instance_uid=announced.sop_instance_uid,
+                study_instance_uid="",
+                received_at=self._clock(),
+                calling_ae=announced.calling_ae,
+                calling_address=announced.address,
+                dataset_digest="",
+                reason=reason,
+                spool_key=one.spool_key,
+                byte_count=path.stat().st_size,
+            )
+        )
+
+    # --- associations ---
+
+    def _association_of(self, one: _Object) -> int | None:
+        if one.call is None:
+            return None
+        if one.call not in self._associations:
+            announced = one.announced
+            self._associations[one.call] = self._rows.open_association(
+                announced.calling_ae, announced.called_ae, announced.address, self._receiver, self._lease_end()
+            )
+        return self._associations[one.call]
+
+    def _forget(self, calls: Iterable[int]) -> None:
+        for call in calls:
+            association_id = self._associations.pop(call, None)
+            if association_id is not None:
+                self._rows.close_association(association_id)
+
+    def _renew(self) -> None:
+        if time.monotonic() - self._renewed_at_s >= RENEW_S:
+            self._renewed_at_s = time.monotonic()
+            self._rows.renew_associations(self._associations.values(), self._lease_end())
+
+    def _lease_end(self) -> datetime:
+        return self._clock() + timedelta(seconds=LEASE_S)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Record what comes through the pipe until it is closed."""
+    parser = argparse.ArgumentParser(prog="python -m scp_node.inbound.recorder")
+    parser.add_argument("--config", type=Path, required=True, help="folder of the configuration")
+    parser.add_argument("--receiver", required=True, help="names the receiver in the rows of its associations")
+    parser.add_argument("--notices-fd", type=int, required=True, help="read end of the receiver's pipe")
+    options = parser.parse_args(arguments)
+    # The receiver decides when recording ends, by closing the pipe; what it acknowledged before is still recorded.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(NICENESS)
+    try:
+        settings = load_settings(options.config)
+        start_journal(settings.node.log_level)
+        quiet_libraries()
+        database = Database.open(settings.node.data_folder, migrate=False)
+    except (SettingsError, StoreError) as fault:
+        print(f"the recorder cannot start: {fault}", file=sys.stderr)
+        return EXIT_CANNOT_SERVE
+    receiving = settings.node.receiving
+    recorder = Recorder(
+        spool=Spool(
+            settings.node.data_folder / "spool",
+            quota_gib=receiving.spool_quota_gib,
+            keep_free_gib=receiving.keep_free_gib,
+        ),
+        rows=StudyStore(database),
+        quarantine=Quarantine(database),
+        refusals=Refusals(database),
+        receiver=options.receiver,
+        clock=lambda: datetime.now(UTC),
+    )
+    recorder.run(NoticeReader(options.notices_fd))
+    database.close()
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

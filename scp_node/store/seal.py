@@ -1,0 +1,135 @@
+"""The seal of a spool file: by it alone a file is known to be whole, and when it was received.
+
+A file is received under its final name, so half a file looks like a whole one until somebody asks for its seal. The
+seal fills the 128 bytes of the Part 10 preamble, which the standard leaves to the application (PS3.10 section 7.1), and
+is written last. Two ways lead to it, and both survive a power cut at any moment:
+
+* *by digest*: data and seal are synced together. Whichever blocks reach the disk first, a seal whose digests fit the
+  data proves that all of them did.
+* *in order*: the data are synced before the seal is written and synced. For objects so large that computing a digest
+  while they arrive would cost more than a second sync.
+
+Whoever acknowledges an object has synced its seal before; the row in the database may follow, because everything that
+it needs lies in the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+PREAMBLE_BYTES = 128
+BLANK = bytes(PREAMBLE_BYTES)
+"""What stands there while a file is being received."""
+
+_MAGIC = b"HAI-NODE-SPOOL-1"
+_FORM = struct.Struct("<16sIIQQq32s32s")
+_CRC = struct.Struct("<I")
+_NO_DIGEST = bytes(32)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_STEP_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """What the first 128 bytes of a whole spool file say."""
+
+    head_bytes: int
+    """Preamble, prefix and file meta information: where the data set begins."""
+    head_crc: int
+    """CRC-32 of the prefix and the file meta information."""
+    dataset_bytes: int
+    split_bytes: int
+    """Where in the data set the value of Pixel Data begins; its end if it has none, or none that was found."""
+    received_at: datetime
+    """Aware UTC, to the microsecond."""
+    before_sha256: bytes
+    """Of the data set up to the split; 32 zeros where the file was sealed in order."""
+    after_sha256: bytes
+    """Of the data set from the split on; likewise."""
+
+    @property
+    def has_digests(self) -> bool:
+        """False for a file that was sealed in order."""
+        return self.before_sha256 != _NO_DIGEST
+
+    def to_bytes(self) -> bytes:
+        """The preamble."""
+        body = _FORM.pack(
+            _MAGIC,
+            self.head_bytes,
+            self.head_crc,
+            self.dataset_bytes,
+            self.split_bytes,
+            (self.received_at - _EPOCH) // _MICROSECOND,
+            self.before_sha256,
+            self.after_sha256,
+        )
+        return (body + _CRC.pack(zlib.crc32(body))).ljust(PREAMBLE_BYTES, b"\0")
+
+
+def seal_in_order(*, head: bytes, dataset_bytes: int, received_at: datetime) -> Seal:
+    """The seal of a file whose data are on the disk already; ``head`` is all before the data set."""
+    return Seal(
+        head_bytes=len(head),
+        head_crc=zlib.crc32(head[PREAMBLE_BYTES:]),
+        dataset_bytes=dataset_bytes,
+        split_bytes=dataset_bytes,
+        received_at=received_at,
+        before_sha256=_NO_DIGEST,
+        after_sha256=_NO_DIGEST,
+    )
+
+
+def read_seal(file: BinaryIO) -> Seal | None:
+    """The seal at the present start of a file; ``None`` if it has none, or half a one."""
+    preamble = file.read(PREAMBLE_BYTES)
+    if len(preamble) < PREAMBLE_BYTES or not preamble.startswith(_MAGIC):
+        return None
+    (crc,) = _CRC.unpack_from(preamble, _FORM.size)
+    if zlib.crc32(preamble[: _FORM.size]) != crc:
+        return None
+    fields = _FORM.unpack_from(preamble)
+    return Seal(
+        head_bytes=fields[1],
+        head_crc=fields[2],
+        dataset_bytes=fields[3],
+        split_bytes=fields[4],
+        received_at=_EPOCH + fields[5] * _MICROSECOND,
+        before_sha256=fields[6],
+        after_sha256=fields[7],
+    )
+
+
+def whole_seal(path: Path) -> Seal | None:
+    """The seal of a file, if all the bytes that it speaks of are there; reads the whole file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        seal = read_seal(file)
+        if seal is None or path.stat().st_size != seal.head_bytes + seal.dataset_bytes:
+            return None
+        if zlib.crc32(file.read(seal.head_bytes - PREAMBLE_BYTES)) != seal.head_crc:
+            return None
+        if not seal.has_digests:
+            return seal
+        digests = (_digest(file, seal.split_bytes), _digest(file, seal.dataset_bytes - seal.split_bytes))
+        return seal if digests == (seal.before_sha256, seal.after_sha256) else None
+
+
+def _digest(file: BinaryIO, length_bytes: int) -> bytes:
+    digest = hashlib.sha256()
+    while length_bytes > 0 and (step := file.read(min(_STEP_BYTES, length_bytes))):
+        digest.update(step)
+        length_bytes -= len(step)
+    return digest.digest()
