@@ -68,7 +68,8 @@ def load_series(series: SeriesSummary, sources: Sequence[SourceFile]) -> LoadedS
     LoadedSeries
         What could be read, and in words what could not and why. Never raises for what a file holds.
     """
-    usable, refusals = _readable(sources)
+    # Files come in the order of their names, and names decide nothing: not what is kept, not what is said first.
+    usable, refusals = _readable(sorted(sources, key=lambda source: source.instance.sop_instance_uid))
     planar = [source for source in usable if _is_planar(source)]
     sliced = [source for source in usable if not _is_planar(source)]
     views, view_refusals = _views(planar)

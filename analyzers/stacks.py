@@ -243,11 +243,14 @@ def _parted_by_time(planes: Sequence[Plane]) -> list[list[Plane]]:
 
 
 def _parted_in_sequence(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Phases of unequal coverage: a new one begins when a place comes again."""
+    """Phases of unequal coverage: a new one begins when a place comes again; empty when one place has equal times."""
+    if any(len({plane.acquired_at for plane in group}) < len(group) for group in repeats(planes)):
+        return []
     parts: list[list[Plane]] = [[]]
     taken: set[float] = set()
     normal = slice_normal(planes[0].orientation)
-    for plane in sorted(planes, key=lambda plane: plane.acquired_at):
+    # Sorting is stable: planes of one moment stay in the order of their places, whatever order they came in.
+    for plane in sorted(sort_along_normal(planes), key=lambda plane: plane.acquired_at):
         place = round(float(distances_along(positions_lps_mm([plane]), normal)[0]) / (2 * SAME_PLACE_MM))
         if place in taken:
             parts.append([])

@@ -188,6 +188,23 @@ def test_a_duplicate_is_not_taken_for_the_beginning_of_a_phase(tmp_path: Path, s
     assert [set(volume.voxels_zyx.ravel().tolist()) for volume in volumes] == [{30.0}, {130.0}]
 
 
+@given(order=st.permutations(range(len(Z_MM) + 1)), again=st.integers(0, len(Z_MM) - 1))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_changed_slice_sent_again_is_refused_under_any_file_names(
+    tmp_path: Path, order: list[int], again: int
+) -> None:
+    slices = [sample.ct_slice(z_mm) for z_mm in Z_MM]
+    slices.append(sample.ct_slice(Z_MM[again], name="again", hu=7))
+    for dataset in slices:
+        dataset.AcquisitionTime = "101500"
+    shutil.rmtree(tmp_path / "study", ignore_errors=True)
+
+    series = loaded(tmp_path, [slices[index] for index in order])
+
+    assert series.volumes == ()
+    assert series.refusals == (f"2 different images at z={Z_MM[again]:.1f} mm that no header attribute tells apart",)
+
+
 def test_a_localizer_inside_the_series_is_left_out(tmp_path: Path) -> None:
     scout = sample.ct_slice(0.0, name="scout")
     scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
