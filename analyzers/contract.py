@@ -11,6 +11,7 @@ origin at the outer corner of the first pixel, as DICOM's SCOORD has them (PS3.3
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -48,6 +49,15 @@ class FrameRef:
 
     sop_instance_uid: str
     frame: int | None = None
+
+
+def finite_number(text: str) -> float | None:
+    """Read a header's text as a number; ``None`` for what is none, "NaN" and "inf" included."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 # --- headers: what `expects` and `accepts` see ------------------------------------------------------------
@@ -94,11 +104,8 @@ class InstanceSummary:
         return values[0].strip() if values else ""
 
     def number(self, keyword: str) -> float | None:
-        """First value of an attribute as a number; ``None`` when absent or not a number."""
-        try:
-            return float(self.text(keyword))
-        except ValueError:
-            return None
+        """First value of an attribute as a number; ``None`` when absent or not a finite number."""
+        return finite_number(self.text(keyword))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzers.contract import FrameRef, FrameSummary
+from analyzers.contract import FrameRef, FrameSummary, finite_number
 from analyzers.geometry import Orientation
 from analyzers.pixels import SourceFile
 
@@ -50,11 +50,8 @@ class Plane:
         return next(iter(self.values(keyword)), "")
 
     def number(self, keyword: str) -> float | None:
-        """First value of an attribute as a number, or ``None``."""
-        try:
-            return float(self.text(keyword))
-        except ValueError:
-            return None
+        """First value of an attribute as a finite number, or ``None``."""
+        return finite_number(self.text(keyword))
 
     @property
     def image_type(self) -> Values:

@@ -37,7 +37,7 @@ def fill_voxels(planes: Sequence[Plane]) -> FilledVoxels:
     Raises
     ------
     PixelsUnreadableError
-        If a frame cannot be read, or a CT has neither rescale values nor any value below water.
+        If a frame cannot be read, its rescale values are no numbers, or a CT has neither rescale values nor any value below water.
     """
     header = planes[0].source.instance
     is_ct = header.modality == "CT"
@@ -49,8 +49,11 @@ def fill_voxels(planes: Sequence[Plane]) -> FilledVoxels:
     for index, (plane, stored) in enumerate(zip(planes, frames, strict=True)):
         slope, intercept = _rescale(plane, remarks)
         values = voxels_zyx[index]
-        np.multiply(stored, slope, out=values, casting="unsafe")
-        values += np.float32(intercept)
+        with np.errstate(over="ignore"):
+            np.multiply(stored, slope, out=values, casting="unsafe")
+            values += np.float32(intercept)
+        if not np.isfinite(values).all():
+            raise PixelsUnreadableError(f"rescale slope {slope:g} and intercept {intercept:g} cannot be meant")
         padded = _padding(plane, stored, values, is_ct)
         if padded is not None and padded.any():
             padding_zyx = np.zeros(shape, np.bool_) if padding_zyx is None else padding_zyx
@@ -63,6 +66,9 @@ def fill_voxels(planes: Sequence[Plane]) -> FilledVoxels:
 
 
 def _rescale(plane: Plane, remarks: set[str]) -> tuple[float, float]:
+    for keyword, name in (("RescaleSlope", "slope"), ("RescaleIntercept", "intercept")):
+        if plane.text(keyword) and plane.number(keyword) is None:
+            raise PixelsUnreadableError(f'rescale {name} "{plane.text(keyword)[:16]}" is not a number')
     slope, intercept = plane.number("RescaleSlope"), plane.number("RescaleIntercept")
     if slope == 0.0:
         remarks.add("rescale slope 0 taken as 1")

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from analyzers.loading import StudyFolderError, open_study
@@ -348,6 +350,19 @@ def test_rescale_is_applied_plane_by_plane(tmp_path: Path) -> None:
     means = only_volume(tmp_path, slices).voxels_zyx.mean(axis=(1, 2))
 
     assert means.tolist() == [1024.0 * (number + 1) - 10.0 for number in range(len(Z_MM))]
+
+
+@pytest.mark.parametrize("value", ["NaN", "inf", "1e300"])
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_rescale_values_that_are_no_numbers_are_refused(tmp_path: Path, keyword: str, value: str) -> None:
+    slices = [sample.ct_slice(z_mm) for z_mm in Z_MM]
+    # Written past the library, which would refuse to make such a file.
+    slices[2][keyword] = RawDataElement(Tag(keyword), "DS", len(value), value.encode(), 0, False, True)
+
+    series = loaded(tmp_path, slices)
+
+    assert series.volumes == ()
+    assert any("rescale" in reason for reason in series.refusals)
 
 
 def test_ct_without_rescale_values_is_refused_unless_air_is_in_it(tmp_path: Path) -> None:
