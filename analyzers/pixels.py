@@ -163,6 +163,10 @@ def _whole_numbers(raw: NDArray[np.unsignedinteger[Any]], instance: InstanceSumm
     stored = min(_bits(instance, "BitsStored", allocated), allocated)
     wide: StoredValues = raw.astype(np.int64 if allocated == 32 else np.int32)
     if stored < allocated:
+        # Old archives keep 12 bits in the upper part of the word; overlays or nothing lie below (PS3.5 8.1.1).
+        lowest = _bits(instance, "HighBit", stored - 1) + 1 - stored
+        if 0 < lowest <= allocated - stored:
+            wide = np.right_shift(wide, lowest)
         wide = np.bitwise_and(wide, (1 << stored) - 1)
     if instance.number("PixelRepresentation") == 1:
         sign = 1 << (stored - 1)

@@ -342,6 +342,18 @@ def test_twelve_bit_signed_pixels_are_sign_extended_and_overlay_bits_cut(tmp_pat
     assert set(np.unique(only_volume(tmp_path, slices).voxels_zyx).tolist()) == {-1000.0}
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_pixels_kept_in_the_upper_bits_of_their_word_are_moved_down(tmp_path: Path, signed: bool) -> None:
+    slices = [sample.ct_slice(z_mm) for z_mm in Z_MM]
+    for dataset, z_mm in zip(slices, Z_MM, strict=True):
+        offset = 0 if signed else 1024
+        stored = (sample.place_code(z_mm) + offset) * 16 + 5  # an overlay in the bits below
+        sample.set_pixels(dataset, stored, signed=signed, bits=12)
+        dataset.HighBit, dataset.RescaleIntercept = 15, f"{-offset}"
+
+    assert_each_voxel_is_where_it_says(only_volume(tmp_path, slices))
+
+
 def test_rescale_is_applied_plane_by_plane(tmp_path: Path) -> None:
     slices = [sample.ct_slice(z, hu=0) for z in Z_MM]
     for number, dataset in enumerate(slices):
