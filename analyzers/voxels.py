@@ -19,6 +19,10 @@ reconstruction overshoot stays above it."""
 HIGHEST_PADDING_HU = -900.0
 """A declared padding value above this is not believed: it would hide tissue (0 declared on a signed CT is water)."""
 
+_HOUNSFIELD = frozenset({"", "HU", "HOUNSFIELD"})
+"""Rescale Type of a CT; absent means Hounsfield units (PS3.3 C.8.2.1)."""
+_UNSPECIFIED = "US"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilledVoxels:
@@ -37,14 +41,14 @@ def fill_voxels(planes: Sequence[Plane]) -> FilledVoxels:
     Raises
     ------
     PixelsUnreadableError
-        If a frame cannot be read, its rescale values are no numbers, or a CT has neither rescale values nor any value below water.
+        If a frame cannot be read, its rescale values are no numbers, a CT is in another unit, or a CT has neither rescale values nor any value below water.
     """
     header = planes[0].source.instance
     is_ct = header.modality == "CT"
     shape = (len(planes), header.rows or 0, header.columns or 0)
     voxels_zyx = np.empty(shape, np.float32)
     padding_zyx: NDArray[np.bool_] | None = None
-    remarks: set[str] = set()
+    remarks = _unit_remarks(planes) if is_ct else set()
     frames = read_frames((plane.source, plane.index) for plane in planes)
     for index, (plane, stored) in enumerate(zip(planes, frames, strict=True)):
         slope, intercept = _rescale(plane, remarks)
@@ -63,6 +67,14 @@ def fill_voxels(planes: Sequence[Plane]) -> FilledVoxels:
     if is_ct and not planes[0].values("RescaleIntercept") and float(voxels_zyx.min()) > PADDING_BELOW_HU / 3.0:
         raise PixelsUnreadableError("no rescale values, so no Hounsfield units")
     return FilledVoxels(voxels_zyx=voxels_zyx, padding_zyx=padding_zyx, remarks=tuple(sorted(remarks)))
+
+
+def _unit_remarks(planes: Sequence[Plane]) -> set[str]:
+    """Refuse a CT in another unit (iodine maps, effective atomic number, electron density: PS3.3 C.11.1.1.2)."""
+    units = {plane.text("RescaleType").strip().upper() for plane in planes}
+    if others := sorted(units - _HOUNSFIELD - {_UNSPECIFIED}):
+        raise PixelsUnreadableError(f"values in {', '.join(others)[:40]}, not in Hounsfield units")
+    return {"unit not stated: values taken as Hounsfield units"} if _UNSPECIFIED in units else set()
 
 
 def _rescale(plane: Plane, remarks: set[str]) -> tuple[float, float]:

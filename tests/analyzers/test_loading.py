@@ -377,6 +377,30 @@ def test_rescale_values_that_are_no_numbers_are_refused(tmp_path: Path, keyword:
     assert any("rescale" in reason for reason in series.refusals)
 
 
+@pytest.mark.parametrize("unit", ["MGML", "Z_EFF", "%EDW"])
+def test_ct_in_another_unit_is_refused_by_name(tmp_path: Path, unit: str) -> None:
+    slices = [sample.ct_slice(z_mm) for z_mm in Z_MM]
+    for dataset in slices:
+        dataset.RescaleType = unit
+
+    series = loaded(tmp_path, slices)
+
+    assert series.volumes == ()
+    assert series.refusals == (f"values in {unit}, not in Hounsfield units",)
+
+
+@pytest.mark.parametrize(("unit", "remarked"), [("HU", False), ("US", True)])
+def test_ct_of_unspecified_unit_is_read_with_a_remark(tmp_path: Path, unit: str, remarked: bool) -> None:
+    slices = [sample.ct_slice(z_mm) for z_mm in Z_MM]
+    for dataset in slices:
+        dataset.RescaleType = unit
+
+    volume = only_volume(tmp_path, slices)
+
+    assert_each_voxel_is_where_it_says(volume)
+    assert any("unit not stated" in remark for remark in volume.remarks) is remarked
+
+
 def test_ct_without_rescale_values_is_refused_unless_air_is_in_it(tmp_path: Path) -> None:
     slices = [sample.ct_slice(z, hu=40) for z in Z_MM]
     for dataset in slices:
