@@ -23,6 +23,8 @@ SAME_PLACE_MM = 0.01
 """Positions nearer than this are the same plane: headers round to micrometres, scanners step by 0.1 mm or more."""
 STEEPEST_STEP_DEG = 60.0
 """Largest angle between step and slice normal; a gantry tilts by up to 30 degrees."""
+THINNEST_STEP_MM = 0.1
+"""No body scanner steps by less: nearer neighbours are one slice twice, its position jittering."""
 
 
 class StackRefusedError(ValueError):
@@ -102,6 +104,8 @@ def _even_step(positions_lps_mm: NDArray[np.float64], normal: NDArray[np.float64
 def _why_uneven(positions_lps_mm: NDArray[np.float64], normal: NDArray[np.float64], off_line_mm: float) -> str:
     gaps_mm = np.diff(distances_along(positions_lps_mm, normal))
     usual_mm = float(np.median(gaps_mm))
+    if usual_mm < THINNEST_STEP_MM:
+        return f"images repeat: most lie only {usual_mm:.3f} mm from their neighbour"
     tolerance_mm = _tolerance_mm(usual_mm)
     wrong = np.flatnonzero(np.abs(gaps_mm - usual_mm) > tolerance_mm)
     if not len(wrong):
@@ -113,8 +117,9 @@ def _why_uneven(positions_lps_mm: NDArray[np.float64], normal: NDArray[np.float6
     )
     multiples = np.rint(gaps_mm[wrong] / usual_mm)
     whole = np.abs(gaps_mm[wrong] - multiples * usual_mm) <= tolerance_mm * multiples
-    if np.all(multiples >= 2) and np.all(whole):
-        missing = int(multiples.sum()) - len(wrong)
+    missing = int(multiples.sum()) - len(wrong)
+    # More missing than present is two blocks of slices, or another fault: then only the distances are told.
+    if np.all(multiples >= 2) and np.all(whole) and missing < len(positions_lps_mm):
         elsewhere = f" (and at {len(wrong) - 1} other places)" if len(wrong) > 1 else ""
         return f"{missing} slice{'s' if missing > 1 else ''} missing {between}{elsewhere}"
     return (

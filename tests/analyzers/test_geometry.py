@@ -93,3 +93,18 @@ def test_a_single_plane_is_as_thick_as_its_header_says() -> None:
     affine = stack_affine(axial_positions([7.0]), AXIAL, SPACING_ROW_COL_MM, 8.0)
 
     assert np.allclose(affine[:3, 2], [0.0, 0.0, 8.0])
+
+
+@given(count=st.integers(3, 40), spacing_mm=st.floats(1.0, 10.0), apart_mm=st.floats(0.015, 0.09))
+def test_slices_given_twice_with_jitter_are_called_repeats(count: int, spacing_mm: float, apart_mm: float) -> None:
+    z_mm = [index * spacing_mm + shift_mm for index in range(count) for shift_mm in (0.0, apart_mm)]
+
+    with pytest.raises(StackRefusedError, match="images repeat"):
+        stack_affine(axial_positions(z_mm), AXIAL, SPACING_ROW_COL_MM, 1.0)
+
+
+def test_two_blocks_far_apart_are_not_called_thousands_of_missing_slices() -> None:
+    z_mm = [0.0, 1.0, 2.0, 900.0, 901.0]
+
+    with pytest.raises(StackRefusedError, match="slice spacing varies from 1.00 to 898.00 mm"):
+        stack_affine(axial_positions(z_mm), AXIAL, SPACING_ROW_COL_MM, 1.0)
