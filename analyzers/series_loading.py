@@ -24,7 +24,7 @@ from analyzers.stacks import (
 )
 from analyzers.views import directions_of
 from analyzers.volume import LoadedSeries, PlanarView, Volume
-from analyzers.voxels import fill_voxels
+from analyzers.voxels import check_rescale, fill_voxels
 
 NUCLEAR_MEDICINE_IMAGE = "1.2.840.10008.5.1.4.1.1.20"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -142,6 +142,8 @@ def _received_order(source: SourceFile) -> tuple[float, str]:
 
 def _views_of(source: SourceFile) -> list[PlanarView]:
     planes = planes_of(source)
+    for plane in planes:
+        check_rescale(plane)
     directions = directions_of(planes)
     stored = read_frames((source, plane.index) for plane in planes)
     slope = source.instance.number("RescaleSlope") or 1.0

@@ -41,7 +41,8 @@ def fill_voxels(planes: Sequence[Plane]) -> FilledVoxels:
     Raises
     ------
     PixelsUnreadableError
-        If a frame cannot be read, its rescale values are no numbers, a CT is in another unit, or a CT has neither rescale values nor any value below water.
+        If a frame cannot be read, its rescale values are no numbers, a CT is in another unit, or a CT has neither
+        rescale values nor any value below water.
     """
     header = planes[0].source.instance
     is_ct = header.modality == "CT"
@@ -77,10 +78,21 @@ def _unit_remarks(planes: Sequence[Plane]) -> set[str]:
     return {"unit not stated: values taken as Hounsfield units"} if _UNSPECIFIED in units else set()
 
 
-def _rescale(plane: Plane, remarks: set[str]) -> tuple[float, float]:
+def check_rescale(plane: Plane) -> None:
+    """Refuse rescale values that are there and are no finite numbers.
+
+    Raises
+    ------
+    PixelsUnreadableError
+        Naming the value.
+    """
     for keyword, name in (("RescaleSlope", "slope"), ("RescaleIntercept", "intercept")):
         if plane.text(keyword) and plane.number(keyword) is None:
             raise PixelsUnreadableError(f'rescale {name} "{plane.text(keyword)[:16]}" is not a number')
+
+
+def _rescale(plane: Plane, remarks: set[str]) -> tuple[float, float]:
+    check_rescale(plane)
     slope, intercept = plane.number("RescaleSlope"), plane.number("RescaleIntercept")
     if slope == 0.0:
         remarks.add("rescale slope 0 taken as 1")

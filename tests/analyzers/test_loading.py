@@ -377,6 +377,16 @@ def test_rescale_values_that_are_no_numbers_are_refused(tmp_path: Path, keyword:
     assert any("rescale" in reason for reason in series.refusals)
 
 
+def test_a_planar_view_whose_rescale_slope_is_no_number_is_refused(tmp_path: Path) -> None:
+    view = sample.planar(np.ones((1, 4, 4), int), detectors=[1])
+    view["RescaleSlope"] = RawDataElement(Tag("RescaleSlope"), "DS", 4, b"NaN ", 0, False, True)
+
+    series = loaded(tmp_path, [view])
+
+    assert series.views == ()
+    assert series.refusals == ('rescale slope "NaN" is not a number',)
+
+
 @pytest.mark.parametrize("unit", ["MGML", "Z_EFF", "%EDW"])
 def test_ct_in_another_unit_is_refused_by_name(tmp_path: Path, unit: str) -> None:
     slices = [sample.ct_slice(z_mm) for z_mm in Z_MM]
