@@ -33,6 +33,7 @@ from analyzers.volume import StudyImages
 _LIVER_RGB = (0, 158, 115)
 _LESION_RGB = (213, 94, 0)
 _SURE_SCORE = 0.7
+_ALIKE_ROUND_LIVER = (Role.T1_PRE, Role.T1, Role.T1_IN, Role.T1_OPPOSED)
 _WANTED = {
     "T1 with contrast": (Role.T1_ARTERIAL, Role.T1_PORTAL, Role.T1_TRANSITIONAL, Role.T1_HBP),
     "hepatobiliary phase": (Role.T1_HBP,),
@@ -59,10 +60,10 @@ def assessed(
         findings=(finding,),
         measurements=(
             _liver_volume(reading),
-            *((_lesion_count(reading),) if reading.searched else ()),
+            *((_lesion_count(reading),) if reading.search.searched else ()),
             *(
                 measurement
-                for number, candidate in enumerate(reading.candidates, 1)
+                for number, candidate in enumerate(reading.search.candidates, 1)
                 for measurement in _lesion_measurements(number, candidate, reading, settings)
             ),
         ),
@@ -82,6 +83,16 @@ def _grade(reading: Reading) -> Grade:
     return Grade.GOOD if sure and _whole(reading) else Grade.LIMITED
 
 
+def _sensitive(reading: Reading) -> bool:
+    """Whether metastases show in what was searched: the hepatobiliary phase, or diffusion beside another phase."""
+    return bool({NAMES[Role.T1_HBP], NAMES[Role.DWI]} & set(reading.search.searched))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a sentence."""
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)
+
+
 def _liver_volume(reading: Reading) -> Measurement:
     remark = "" if _whole(reading) else "the liver reaches the end of the scan: at least this volume"
     return _measurement(
@@ -95,8 +106,8 @@ def _liver_volume(reading: Reading) -> Measurement:
 
 
 def _lesion_count(reading: Reading) -> Measurement:
-    method = f"Candidates in {NAMES[reading.reference.role]}"
-    return _measurement("lesion_count", float(len(reading.candidates)), "liver", method, _grade(reading))
+    method = f"Candidates in {_listed(reading.search.searched)}"
+    return _measurement("lesion_count", float(len(reading.search.candidates)), "liver", method, _grade(reading))
 
 
 def _lesion_measurements(
@@ -108,12 +119,15 @@ def _lesion_measurements(
     # RECIST 1.1: 10 mm on slices up to 5 mm, else twice the slice distance.
     least_mm = max(settings.lesions.measurable_mm, 2.0 * spacing_mm if spacing_mm > 5.0 else 0.0)
     measurable = axes.long_mm >= least_mm
-    grade = Grade.GOOD if measurable and candidate.score >= _SURE_SCORE else Grade.LIMITED
+    at_home = candidate.found_in == NAMES[reading.reference.role]
+    grade = Grade.GOOD if measurable and at_home and candidate.score >= _SURE_SCORE else Grade.LIMITED
     words = [f"candidate, score {candidate.score:.2f}"]
     if not measurable:
         words.append(f"below {least_mm:g} mm: not measurable by RECIST 1.1")
     if candidate.seen_in:
-        words.append(f"bright in {', '.join(candidate.seen_in)}")
+        words.append(f"seen in {_listed(candidate.seen_in)} too")
+    if not at_home:
+        words.append(f"measured in {candidate.found_in}, brought onto {NAMES[reading.reference.role]}")
     remark = "; ".join(words)
     name = f"lesion-{number}"
     long = (Outline(frame=frame, points_col_row=axes.long_line, closed=False),)
@@ -176,21 +190,23 @@ def _segments(reading: Reading) -> tuple[Segment, ...]:
             series_instance_uid=volume.series_instance_uid,
             rgb=_LESION_RGB,
         )
-        for number, candidate in enumerate(reading.candidates, 1)
+        for number, candidate in enumerate(reading.search.candidates, 1)
     )
     return (liver, *lesions)
 
 
 def _lesion_finding(reading: Reading, settings: MriThresholds) -> Finding:
-    where = NAMES[reading.reference.role]
-    candidates = reading.candidates
-    if not reading.searched:
+    where = _listed(reading.search.searched)
+    candidates = reading.search.candidates
+    if not reading.search.searched:
         presence = Presence.INDETERMINATE
-        sentence = f"Lesions were not looked for: {where} alone does not tell them from vessels."
+        sentence = (
+            f"Lesions were not looked for: {NAMES[reading.reference.role]} alone does not tell them from vessels."
+        )
     elif not candidates:
-        sure = _grade(reading) is Grade.GOOD
+        sure = _grade(reading) is Grade.GOOD and _sensitive(reading)
         presence = Presence.ABSENT if sure else Presence.INDETERMINATE
-        hint = "" if sure else "; this sequence alone does not exclude lesions"
+        hint = "" if sure else "; that does not exclude lesions"
         sentence = (
             f"No lesion candidate of {settings.lesions.least_diameter_mm:g} mm or more detected in {where}{hint}."
         )
@@ -206,20 +222,52 @@ def _lesion_finding(reading: Reading, settings: MriThresholds) -> Finding:
         presence=presence,
         sentence=sentence,
         site=vocabulary.LIVER,
-        evidence=(*(("lesion_count",) if reading.searched else ()), *(("lesion_long_axis",) if candidates else ())),
+        evidence=(
+            *(("lesion_count",) if reading.search.searched else ()),
+            *(("lesion_long_axis",) if candidates else ()),
+        ),
     )
 
 
 def _limitations(stacks: StudyStacks, reading: Reading, settings: MriThresholds) -> tuple[str, ...]:
     present = {stack.role for stack in stacks.stacks}
     said = [f"No {name} in the study." for name, roles in _WANTED.items() if not present & set(roles)]
-    if reading.searched and not reading.compared:
-        said.append("Candidates were not looked up in a second sequence.")
-    if len(reading.candidates) >= settings.lesions.most_candidates:
-        said.append(f"Only the {settings.lesions.most_candidates} largest candidates are listed.")
-    if reading.searched:
-        said.append("Cysts, haemangiomas and treated lesions are candidates too; none is matched to an earlier study.")
+    said += _limits_of_outline(reading)
+    if reading.search.searched:
+        said += _limits_of_search(stacks, reading, settings)
     return (*said, *reading.reference.volume.remarks, *stacks.refusals)
+
+
+def _limits_of_outline(reading: Reading) -> list[str]:
+    name = NAMES[reading.reference.role]
+    if reading.reference.role in _ALIKE_ROUND_LIVER:
+        return [
+            f"In {name} the gallbladder, the vessels of the hilum and the abdominal wall can be as bright as the liver: "
+            "its outline may be too wide."
+        ]
+    return []
+
+
+def _limits_of_search(stacks: StudyStacks, reading: Reading, settings: MriThresholds) -> list[str]:
+    search, said = reading.search, []
+    if reading.reference.role is not Role.T1_HBP:
+        said.append(
+            "Without a hepatobiliary phase lesions that enhance like parenchyma, or at their rim only, are missed or "
+            "measured too small in T1."
+        )
+        told = [stack for stack in stacks.of(Role.DWI) if NAMES[Role.DWI] in search.searched]
+        if told:
+            step_mm = plane_distance_mm(told[0].volume)
+            said.append(
+                f"Such lesions are told by diffusion with slices {step_mm:.1f} mm apart: those below "
+                f"{2.0 * step_mm:.0f} mm can be missed, and axes measured in it are coarse."
+            )
+    if not search.compared:
+        said.append("Candidates were not looked up in a second sequence.")
+    if len(search.candidates) >= settings.lesions.most_candidates:
+        said.append(f"Only the {settings.lesions.most_candidates} largest candidates are listed.")
+    said.append("Cysts, haemangiomas and treated lesions are candidates too; none is matched to an earlier study.")
+    return said
 
 
 def _series_roles(images: StudyImages) -> tuple[SeriesRole, ...]:

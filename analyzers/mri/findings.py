@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.contract import Gate
-from analyzers.mri.lesions import Candidate
+from analyzers.mri.searches import Search
 from analyzers.mri.stacks import RoledStack
 
 
@@ -19,12 +19,8 @@ class Reading:
     reference: RoledStack
     liver_zyx: NDArray[np.bool_]
     liver_ml: float
-    candidates: tuple[Candidate, ...]
+    search: Search
     gates: tuple[Gate, ...]
-    compared: tuple[str, ...]
-    """Names of the other sequences that the candidates were looked up in."""
-    searched: bool
-    """False where the sequences at hand cannot tell a lesion from a vessel: then no candidate is listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,10 @@ class LiverImage:
         The same for a phase with enhanced blood, not a number where it was not scanned.
     others : mapping
         Name of a sequence where lesions are bright → the same for it.
+    name : str
+        Name of the sequence that ``relative_zyx`` shows.
+    confirm : bool
+        Whether another sequence must show a candidate too.
     """
 
     relative_zyx: NDArray[np.float32]
@@ -50,6 +54,8 @@ class LiverImage:
     darker: bool
     blood_zyx: NDArray[np.float32] | None
     others: Mapping[str, NDArray[np.float32]]
+    name: str
+    confirm: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,8 @@ class Candidate:
         Mean difference to parenchyma as a share of its level.
     enclosed_fraction : float
         Share of its surface that faces parenchyma.
+    found_in : str
+        Sequence that it was found and measured in.
     seen_in : tuple of str
         Other sequences that show it.
     score : float
@@ -75,6 +83,7 @@ class Candidate:
     volume_ml: float
     contrast_fraction: float
     enclosed_fraction: float
+    found_in: str
     seen_in: tuple[str, ...]
     score: float
 
@@ -98,7 +107,7 @@ def find_candidates(image: LiverImage, settings: LesionThresholds) -> tuple[Cand
         if found is not None:
             candidates.append(placed(found, box, image.liver_zyx.shape))
     candidates.sort(key=lambda found: -found.volume_ml)
-    return tuple(_apart(candidates)[: settings.most_candidates])
+    return tuple(apart(candidates)[: settings.most_candidates])
 
 
 def placed(candidate: Candidate, box: Box, shape_zyx: tuple[int, ...]) -> Candidate:
@@ -201,6 +210,7 @@ def _judged(
         volume_ml=volume_ml,
         contrast_fraction=difference,
         enclosed_fraction=enclosed,
+        found_in=image.name,
         seen_in=seen_in,
         score=score,
     )
@@ -219,6 +229,8 @@ def _unlike_a_lesion(
     image: LiverImage, mask: NDArray[np.bool_], seen_in: tuple[str, ...], axes: Axes, settings: LesionThresholds
 ) -> bool:
     """Whether other sequences speak against it: nothing to see in them, or the darkness of fat, bile ducts and flow."""
+    if image.confirm and not seen_in:
+        return True
     if not image.others:
         return False
     if not seen_in and axes.long_mm < settings.unseen_least_mm:
@@ -239,7 +251,7 @@ def _level_in(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> float | N
     return float(np.median(inside)) if inside.size > 0.5 * np.count_nonzero(mask) else None
 
 
-def _apart(candidates: list[Candidate]) -> list[Candidate]:
+def apart(candidates: list[Candidate]) -> list[Candidate]:
     """Larger ones first; one that shares voxels with a larger one is a part of it."""
     kept: list[Candidate] = []
     for candidate in candidates:

@@ -7,7 +7,7 @@ and a second volume of the same frame of reference is brought onto the grid of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,20 @@ def source_on_source(moving: Volume, fixed: Volume, shift_lps_mm: NDArray[np.flo
         moving.voxels_zyx, matrix, offset, output_shape=fixed.voxels_zyx.shape, order=1, cval=np.nan
     )
     return values
+
+
+def cropped(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
+    """The part of a volume in a box of indices, in its place in the patient."""
+    first_xyz = np.array([part.start for part in reversed(box)], np.float64)
+    affine_lps = volume.affine_lps.copy()
+    affine_lps[:3, 3] += affine_lps[:3, :3] @ first_xyz
+    return replace(
+        volume,
+        voxels_zyx=volume.voxels_zyx[box],
+        affine_lps=affine_lps,
+        planes=volume.planes[box[0]],
+        padding_zyx=None if volume.padding_zyx is None else volume.padding_zyx[box],
+    )
 
 
 def ball(radius_voxels: float) -> NDArray[np.bool_]:

@@ -71,6 +71,18 @@ class LiverThresholds:
     """Radius of connections to neighbouring organs that are cut."""
     closing_mm: float = 9.0
     """Gaps up to twice this are bridged: vessels and lesions at the surface."""
+    bay_closing_mm: float = 24.0
+    """Radius of the hull in which lesions at the surface are searched (practice)."""
+    bay_core_mm: float = 4.5
+    """Half of the least thickness of such a lesion: thinner ones do not leave a bay (practice)."""
+    bay_diffusion_level: float = 1.25
+    """Least level in diffusion, parenchyma being 1; malignant lesions are well above it, bile is dark (physics)."""
+    bay_reference_level: tuple[float, float] = (0.3, 0.85)
+    """Level in T1, parenchyma being 1: below is air and suppressed fat, above parenchyma (practice)."""
+    bay_least_inside_fraction: float = 0.75
+    """Share of the lesion inside the hull; kidney, spleen and stomach lie mostly outside (anatomy)."""
+    bay_least_facing_fraction: float = 0.35
+    """Share of the lesion's surroundings that is liver (practice)."""
     volume_ml: tuple[float, float] = (500.0, 4000.0)
     """Gate on a liver that lies wholly inside the scan (anatomy)."""
     least_seen_ml: float = 250.0

@@ -1,0 +1,207 @@
+"""Where candidates are searched: in the reference, and where that is blind, in diffusion or T2 brought onto its voxels.
+
+Without a hepatobiliary phase many metastases enhance like parenchyma while the portal vein is enhanced, or only their
+core is darker. Diffusion and T2 show them whole, so candidates are searched there too; one found in diffusion counts
+only where T2 or the reference shows it as well, because diffusion alone is full of distortion and noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from analyzers.mri.breath import shift_between
+from analyzers.mri.lesions import Box, Candidate, LiverImage, apart, find_candidates, placed
+from analyzers.mri.patient_grid import PatientGrid, cropped, grid_over, on_grid, source_on_source
+from analyzers.mri.roles import Role
+from analyzers.mri.stacks import NAMES, RoledStack, StudyStacks
+from analyzers.mri.thresholds import LesionThresholds
+from analyzers.volume import Volume
+
+BLOOD_IN = (Role.T1_PORTAL, Role.T1_TRANSITIONAL)
+_MARGIN_MM = 8.0
+_BRIGHT_IN = (Role.DWI, Role.T2, Role.HASTE)
+_BRIGHT_REFERENCES = (Role.T2, Role.HASTE)
+_TELLS_VESSELS = (Role.T1_HBP, *BLOOD_IN, *_BRIGHT_REFERENCES)
+"""Before contrast and in the arterial phase veins are as dark as lesions: a second sequence has to show them."""
+_SHIFT_GRID_MM = 4.0
+_LEVEL_MM = 30.0
+"""Standard deviation of the width over which the level of parenchyma is taken: no lesion fills it."""
+_LEAST_COVERED_FRACTION = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What the search of a study gave.
+
+    Attributes
+    ----------
+    candidates : tuple of Candidate
+        On the whole grid of the reference, largest first.
+    compared : tuple of str
+        Names of the other sequences that candidates were looked up in.
+    searched : tuple of str
+        Names of the sequences that candidates were searched in; empty where none of them tells a lesion from a vessel.
+    """
+
+    candidates: tuple[Candidate, ...]
+    compared: tuple[str, ...]
+    searched: tuple[str, ...]
+
+
+def search_lesions(
+    reference: RoledStack,
+    relative_zyx: NDArray[np.float32],
+    liver_zyx: NDArray[np.bool_],
+    stacks: StudyStacks,
+    settings: LesionThresholds,
+) -> Search:
+    """Search candidates in a box round the liver.
+
+    Parameters
+    ----------
+    reference : RoledStack
+        In which the liver was outlined.
+    relative_zyx : (z, y, x) float32
+        The reference, bias corrected, parenchyma being 1.
+    liver_zyx : (z, y, x) bool
+        The liver on its voxels.
+    """
+    box = _box_round(liver_zyx, reference.volume.spacing_zyx_mm)
+    place = _Place.of(reference, liver_zyx, box)
+    others = _others(reference, stacks, place)
+    blood = _blood(reference, stacks, place, relative_zyx[box])
+    image = LiverImage(
+        relative_zyx=relative_zyx[box],
+        liver_zyx=liver_zyx[box],
+        spacing_zyx_mm=reference.volume.spacing_zyx_mm,
+        voxel_ml=reference.volume.voxel_ml,
+        darker=reference.role not in _BRIGHT_REFERENCES,
+        blood_zyx=blood if reference.role not in BLOOD_IN else None,
+        others=others,
+        name=NAMES[reference.role],
+        confirm=bool(others) and blood is None and reference.role not in _BRIGHT_REFERENCES,
+    )
+    images = [image] if others or reference.role in _TELLS_VESSELS else []
+    images += _second_search(image, reference, blood, others)
+    found = [candidate for one in images for candidate in find_candidates(one, settings)]
+    kept = apart(sorted(found, key=lambda one: -one.volume_ml))[: settings.most_candidates]
+    return Search(
+        candidates=tuple(placed(candidate, box, liver_zyx.shape) for candidate in kept),
+        compared=tuple(others),
+        searched=tuple(one.name for one in images),
+    )
+
+
+def _second_search(
+    image: LiverImage, reference: RoledStack, blood: NDArray[np.float32] | None, others: dict[str, NDArray[np.float32]]
+) -> list[LiverImage]:
+    """Diffusion, else T2, where the reference is not the hepatobiliary phase, which shows them best."""
+    names = [NAMES[role] for role in _BRIGHT_IN if NAMES[role] in others]
+    if reference.role is Role.T1_HBP or not names:
+        return []
+    values = others[names[0]]
+    seen, diffusion = np.isfinite(values), names[0] == NAMES[Role.DWI]
+    rest = {name: other for name, other in others.items() if name != names[0]}
+    if image.darker and not rest:
+        rest[image.name] = np.asarray(2.0 - image.relative_zyx, np.float32)
+    return [
+        replace(
+            image,
+            relative_zyx=np.where(seen, values, 1.0).astype(np.float32),
+            darker=False,
+            # Flowing blood is dark in diffusion anyway, and lesions that enhance more than parenchyma are no vessels.
+            blood_zyx=None if diffusion else blood,
+            others=rest,
+            name=names[0],
+            confirm=diffusion,
+        )
+    ]
+
+
+# --- other sequences on the reference's voxels ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """The reference as others are brought to it: cut to the box round the liver, and coarse for the breath-hold."""
+
+    volume: Volume
+    liver_zyx: NDArray[np.bool_]
+    grid: PatientGrid
+    coarse_zyx: NDArray[np.float32]
+    region_zyx: NDArray[np.bool_]
+
+    @staticmethod
+    def of(reference: RoledStack, liver_zyx: NDArray[np.bool_], box: Box) -> _Place:
+        grid = grid_over(reference.volume, _SHIFT_GRID_MM)
+        return _Place(
+            volume=cropped(reference.volume, box),
+            liver_zyx=liver_zyx[box],
+            grid=grid,
+            coarse_zyx=on_grid(reference.volume, grid)[0],
+            region_zyx=_mask_on_grid(liver_zyx, reference.volume, grid),
+        )
+
+
+def _box_round(mask: NDArray[np.bool_], steps_mm: tuple[float, float, float]) -> Box:
+    z, y, x = (
+        slice(max(0, part.start - int(_MARGIN_MM / step)), min(size, part.stop + int(_MARGIN_MM / step)))
+        for part, step, size in zip(ndimage.find_objects(mask.astype(np.uint8))[0], steps_mm, mask.shape, strict=True)
+    )
+    return z, y, x
+
+
+def _others(reference: RoledStack, stacks: StudyStacks, place: _Place) -> dict[str, NDArray[np.float32]]:
+    others = {}
+    for role in _BRIGHT_IN:
+        for one in sorted(stacks.of(role), key=lambda one: one.b_value or 0.0)[-1:]:
+            found = _looked_up(one, reference, place)
+            if found is not None:
+                others[NAMES[role]] = found
+    return others
+
+
+def _blood(
+    reference: RoledStack, stacks: StudyStacks, place: _Place, relative: NDArray[np.float32]
+) -> NDArray[np.float32] | None:
+    """A phase in which vessels are bright: the reference itself, or another one."""
+    if reference.role in BLOOD_IN:
+        return relative
+    for one in stacks.of(*BLOOD_IN):
+        found = _looked_up(one, reference, place)
+        if found is not None:
+            return found
+    return None
+
+
+def _looked_up(other: RoledStack, reference: RoledStack, place: _Place) -> NDArray[np.float32] | None:
+    """Another sequence on the reference's voxels, moved to its breath-hold, divided by its level in the liver."""
+    moving = other.volume
+    if moving.frame_of_reference_uid != reference.volume.frame_of_reference_uid or other is reference:
+        return None
+    moving_values, _ = on_grid(moving, place.grid)
+    shift = shift_between(place.coarse_zyx, moving_values, place.region_zyx, place.grid.spacing_mm)
+    values = source_on_source(moving, place.volume, shift)
+    known = place.liver_zyx & np.isfinite(values)
+    sample = values[known]
+    if sample.size < _LEAST_COVERED_FRACTION * np.count_nonzero(place.liver_zyx):
+        return None
+    # Surface coils brighten one side, so the level is taken place by place.
+    sigmas = [_LEVEL_MM / step for step in place.volume.spacing_zyx_mm]
+    total = ndimage.gaussian_filter(np.where(known, values, 0.0).astype(np.float32), sigmas, truncate=2.0)
+    share = ndimage.gaussian_filter(known.astype(np.float32), sigmas, truncate=2.0)
+    level = np.where(share > 1e-3, total / np.maximum(share, 1e-3), float(np.median(sample)))
+    return np.asarray(values / np.maximum(level, 1e-6), np.float32)
+
+
+def _mask_on_grid(mask: NDArray[np.bool_], volume: Volume, grid: PatientGrid) -> NDArray[np.bool_]:
+    z, y, x = np.nonzero(mask)
+    indices = (volume.to_lps_mm(np.stack([z, y, x], axis=1).astype(np.float64)) - grid.origin_lps_mm) / grid.spacing_mm
+    nearest = np.clip(np.rint(indices[:, ::-1]).astype(int), 0, np.array(grid.shape_zyx) - 1)
+    region = np.zeros(grid.shape_zyx, bool)
+    region[tuple(nearest.T)] = True
+    return region
