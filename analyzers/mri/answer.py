@@ -242,8 +242,8 @@ def _limits_of_outline(reading: Reading) -> list[str]:
     name = NAMES[reading.reference.role]
     if reading.reference.role in _ALIKE_ROUND_LIVER:
         return [
-            f"In {name} the gallbladder, the vessels of the hilum and the abdominal wall can be as bright as the liver: "
-            "its outline may be too wide."
+            f"In {name} the gallbladder, the vessels of the hilum and the abdominal wall can be as bright as the "
+            "liver: its outline may be too wide."
         ]
     return []
 

@@ -1,4 +1,4 @@
-"""Lesions at the liver's surface, which parenchyma does not enclose: tissue in a bay of the outline, bright in diffusion.
+"""Lesions at the liver's surface, which parenchyma does not enclose: tissue in a bay, bright in diffusion.
 
 A large lesion under the capsule leaves a bay in what looks like parenchyma. Kidney, stomach and spleen lie in bays too,
 but most of them lies outside; bile is dark at high b values. So a bay is liver where a solid region that is bright in

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from analyzers.mri.patient_grid import closed, largest_part
+from analyzers.mri.patient_grid import PatientGrid, closed, dilated, eroded, largest_part
+from analyzers.mri.thresholds import LiverThresholds
 
 _SKIN_MM = (3.0, 10.0)
 
@@ -89,3 +90,32 @@ def fat_level(values_zyx: NDArray[np.float32], body: Body) -> float:
     """Median intensity just below the skin: subcutaneous fat, bright or suppressed."""
     ring = (body.depth_mm_zyx > _SKIN_MM[0]) & (body.depth_mm_zyx <= _SKIN_MM[1])
     return float(np.median(values_zyx[ring])) if ring.any() else 0.0
+
+
+def fat_and_wall(
+    values_zyx: NDArray[np.float32], organ_level: float, body: Body, grid: PatientGrid, settings: LiverThresholds
+) -> NDArray[np.bool_]:
+    """What is no organ where fat is not suppressed: fat itself, and the abdominal wall inside of subcutaneous fat.
+
+    Parameters
+    ----------
+    values_zyx : (z, y, x) float32
+        Bias-corrected intensity on the patient grid.
+    organ_level : float
+        Level of the organ.
+
+    Returns
+    -------
+    (z, y, x) bool
+        Nothing where fat is suppressed, because then it cannot be told from vessels and lesions.
+    """
+    fat = fat_level(values_zyx, body)
+    if fat < settings.bright_fat_level * organ_level:
+        return np.zeros(body.mask_zyx.shape, bool)
+    fatty = body.mask_zyx & (values_zyx > 0.5 * (fat + organ_level))
+    # Subcutaneous fat is what hangs together with the ring below the skin after thin bridges are cut.
+    ring = (body.depth_mm_zyx > _SKIN_MM[0]) & (body.depth_mm_zyx <= _SKIN_MM[1])
+    labels, _ = ndimage.label(eroded(fatty, 1.0))
+    touching = np.unique(labels[ring])
+    subcutaneous = dilated(np.isin(labels, touching[touching > 0]), 1.5) & fatty
+    return fatty | dilated(subcutaneous, grid.voxels(settings.wall_mm))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from analyzers.mri.bias import fitted_bias
-from analyzers.mri.body import Body
+from analyzers.mri.body import Body, fat_and_wall
 from analyzers.mri.patient_grid import PatientGrid, closed, dilated, eroded, largest_part
 from analyzers.mri.thresholds import LiverThresholds
 
@@ -149,6 +149,7 @@ def grow_liver(
     kept = seed.core_zyx
     corrected = list(channels)
     neck = grid.voxels(settings.neck_mm)
+    barred = np.zeros(kept.shape, bool)
     for degree in _DEGREES:
         inner = eroded(kept, 1.5) if degree > 1 else kept
         inner = inner if np.count_nonzero(inner) > 1000 else kept
@@ -156,10 +157,12 @@ def grow_liver(
             values / fitted_bias(values, inner & inside, grid.spacing_mm, degree)
             for values, inside in zip(channels, seen, strict=True)
         ]
-        fits = _fitting(corrected, seen, inner, settings) & body.mask_zyx
+        level, _ = _level(corrected[0], inner, settings)
+        barred = fat_and_wall(corrected[0], level, body, grid, settings)
+        fits = _fitting(corrected, seen, inner, settings) & body.mask_zyx & ~barred
         kept = _without_necks(fits, seed.core_zyx, neck)
     level, sd = _level(corrected[0], eroded(kept, 1.5), settings)
-    filled = _filled(kept, body, grid, settings)
+    filled = _filled(kept, body, grid, settings) & ~barred
     field = np.clip(ndimage.gaussian_filter(filled.astype(np.float32), 0.8), 0.0, 1.0)
     bias = channels[0] / np.maximum(corrected[0], 1e-6)
     bias = np.where(channels[0] > 0, bias, 1.0)

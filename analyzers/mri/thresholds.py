@@ -71,6 +71,10 @@ class LiverThresholds:
     """Radius of connections to neighbouring organs that are cut."""
     closing_mm: float = 9.0
     """Gaps up to twice this are bridged: vessels and lesions at the surface."""
+    bright_fat_level: float = 1.6
+    """Subcutaneous fat by the liver's level, from which on fat counts as not suppressed (practice)."""
+    wall_mm: float = 6.0
+    """Intercostal muscles and diaphragm inside of subcutaneous fat are at least so thick together (anatomy)."""
     bay_closing_mm: float = 24.0
     """Radius of the hull in which lesions at the surface are searched (practice)."""
     bay_core_mm: float = 4.5
