@@ -51,11 +51,25 @@ class RoleOf:
 _PHASE_WORDS: tuple[tuple[Role, str], ...] = (
     (Role.T1_HBP, r"hbp|hepatobil\w*|hepato\w*|spätphase|20 ?min|15 ?min|10 ?min|late hb"),
     (Role.T1_ARTERIAL, r"art|arterial\w*|arteriell\w*|arterielle|arter\w*|hap|spaetart|spätart|20 ?sec|25 ?s(?:ec)?"),
-    (Role.T1_PORTAL, r"pv|pvp|portal\w*|porto\w*|portalven\w*|venous|venös|venoes|veineu\w*|venos\w*|70 ?s(?:ec)?"),
-    (Role.T1_TRANSITIONAL, r"transit\w*|delayed|equilibrium|gleichgewicht|tardi\w*|late|[235] ?min|180 ?s(?:ec)?"),
-    (Role.T1_PRE, r"pre|nativ\w*|unenhanced|plain|ohne km|sans (?:injection|gado)|sin contraste|mask"),
+    (
+        Role.T1_PORTAL,
+        r"pv|pvp|portal\w*|porto\w*|portalven\w*|venous|venös|venoes|veineu\w*|venos\w*|veneu\w*|70 ?s(?:ec)?",
+    ),
+    (
+        Role.T1_TRANSITIONAL,
+        r"transit\w*|delayed|equilibrium|gleichgewicht|equil\w*|tard\w*|late|laat|spaet\w*|[235] ?min|180 ?s(?:ec)?",
+    ),
+    (
+        Role.T1_PRE,
+        r"pre|nativ\w*|unenhanced|plain|ohne km|sans (?:injection|gado)|sin (?:contraste|civ)|"
+        r"senza (?:mdc|contrasto)|basale?|blanco|without|non ?contrast|mask",
+    ),
 )
 _HEPATOBILIARY = re.compile(r"gadoxet|primovist|eovist|gd eob|gd-eob|multihance|gadobenate|gadobensäure")
+_EXTRACELLULAR = re.compile(
+    r"gadobutrol|gad[ao]vist|gadoter|dotarem|clariscan|prohance|magnevist|gadopentet|omniscan|gadodiamid|gadopiclenol|"
+    r"elucirem|vueway|extracell|extrazell"
+)
 _DERIVED = (
     "SUBTRACTION",
     "SUB",
@@ -67,6 +81,8 @@ _DERIVED = (
     "SCREENSHOT",
     "CSA REPORT",
 )
+_LEAST_LIKE = 3
+"""Images of one kind that make a dynamic series: before contrast and two phases."""
 _PHASE_IMAGES = ("PHASE", "P", "PHASE MAP", "IMAGINARY", "REAL", "VELOCITY")
 
 
@@ -98,6 +114,8 @@ def _excluded(facts: SequenceFacts) -> RoleOf | None:
     derived = [word for word in types if any(word.startswith(known) for known in _DERIVED)]
     if derived:
         return RoleOf(role=Role.UNREAD, reason=f"derived images ({derived[0].lower()})")
+    if has_word(facts, r"sub|subtr\w*|subtrak\w*|sottr\w*|sustrac\w*|mip"):
+        return RoleOf(role=Role.UNREAD, reason="derived images by their description (subtraction or projection)")
     if any(word in _PHASE_IMAGES for word in types[2:]) and not {"M", "MAGNITUDE"} & set(types):
         return RoleOf(role=Role.UNREAD, reason="phase images, not magnitude")
     if has_word(facts, r"elast\w*|mre|wave|stiffness|r2\*|t2\* ?map|t1 ?map|spectro\w*|svs"):
@@ -118,12 +136,11 @@ def _diffusion(facts: SequenceFacts) -> RoleOf | None:
 def _gradient_echo(facts: SequenceFacts, settings: SeriesThresholds) -> RoleOf:
     types = set(facts.image_type)
     said = f"gradient echo, TR {facts.repetition_ms or 0:g} ms, TE {facts.echo_ms or 0:g} ms"
-    if types & {"FAT", "F"} or has_word(facts, r"fat only|fat image|fettbild"):
+    if types & {"FAT", "F"} or has_word(facts, r"fat only|fat image|fettbild|dixon(?: \w+)* f"):
         return RoleOf(role=Role.T1_FAT, reason=f"{said}, fat image")
-    if types & {"OPP_PHASE", "OUT_PHASE", "OP", "OPPOSED_PHASE"}:
-        return RoleOf(role=Role.T1_OPPOSED, reason=f"{said}, opposed phase")
-    if types & {"IN_PHASE", "IP"}:
-        return RoleOf(role=Role.T1_IN, reason=f"{said}, in phase")
+    phase = _fat_water_phase(facts)
+    if phase is not None:
+        return RoleOf(role=phase, reason=f"{said}, {'opposed' if phase is Role.T1_OPPOSED else 'in'} phase")
     if facts.echo_ms is not None and facts.echo_ms > settings.short_echo_ms:
         return RoleOf(role=Role.UNREAD, reason=f"{said}: T2*-weighted")
     if facts.repetition_ms is not None and facts.repetition_ms > settings.short_repetition_ms:
@@ -133,6 +150,22 @@ def _gradient_echo(facts: SequenceFacts, settings: SeriesThresholds) -> RoleOf:
         return RoleOf(role=Role.UNREAD, reason=f"{said}, flip {facts.flip_deg or 0:g} deg: balanced, not T1-weighted")
     suppressed = ", fat suppressed" if facts.fat_suppressed or types & {"WATER", "W"} else ""
     return RoleOf(role=Role.T1, reason=f"{said}{suppressed}")
+
+
+def _fat_water_phase(facts: SequenceFacts) -> Role | None:
+    """In or opposed phase by image type, else by a description that names one of them only."""
+    types = set(facts.image_type)
+    if types & {"OPP_PHASE", "OUT_PHASE", "OP", "OPPOSED_PHASE"}:
+        return Role.T1_OPPOSED
+    if types & {"IN_PHASE", "IP"}:
+        return Role.T1_IN
+    if types & {"WATER", "W"}:
+        return None
+    opposed = has_word(facts, r"opp(?:osed)?|out of phase|out phase|gegenphase|oop|dixon(?: \w+)* out")
+    within = has_word(facts, r"in phase|inphase|inphas\w*|dixon(?: \w+)* in|opp in|in opp")
+    if opposed == within:
+        return None
+    return Role.T1_OPPOSED if opposed else Role.T1_IN
 
 
 def _spin_echo(facts: SequenceFacts, settings: SeriesThresholds) -> RoleOf:
@@ -151,44 +184,88 @@ def _spin_echo(facts: SequenceFacts, settings: SeriesThresholds) -> RoleOf:
 # --- contrast phases ---------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Injection:
+    """When the agent was given, by the scanner's clock, and whether that is a guess from the order of the images."""
+
+    at_s: float
+    guessed: bool
+
+
 def _with_phases(
     stacks: Sequence[SequenceFacts], alone: Sequence[RoleOf], settings: SeriesThresholds
 ) -> tuple[RoleOf, ...]:
     found = list(alone)
     open_t1 = [number for number, one in enumerate(alone) if one.role is Role.T1]
-    enhanced = [number for number in open_t1 if stacks[number].agent]
-    started_s = _injection_s([stacks[number] for number in enhanced])
-    hepatobiliary = any(_HEPATOBILIARY.search(facts.agent + facts.words) for facts in stacks)
+    injection = _injection([stacks[number] for number in open_t1], settings)
+    hepatobiliary = _hepatobiliary(stacks)
     for number in open_t1:
         facts = stacks[number]
-        phase = _phase(facts, started_s, hepatobiliary=hepatobiliary, settings=settings)
+        phase = _phase(facts, injection, hepatobiliary=hepatobiliary, settings=settings)
         if phase is not None:
             found[number] = replace(phase, reason=f"{alone[number].reason}; {phase.reason}")
     return tuple(found)
 
 
-def _injection_s(enhanced: Sequence[SequenceFacts]) -> float | None:
-    """When the agent was given, by the scanner's clock; ``None`` when no header tells it believably."""
+def _hepatobiliary(stacks: Sequence[SequenceFacts]) -> bool:
+    """Whether the agent goes into hepatocytes; one that no header names is believed to, if images are made so late."""
+    words = " ".join(facts.agent + facts.words for facts in stacks)
+    return _HEPATOBILIARY.search(words) is not None or _EXTRACELLULAR.search(words) is None
+
+
+def _injection(open_t1: Sequence[SequenceFacts], settings: SeriesThresholds) -> _Injection | None:
+    """When the agent was given; ``None`` when neither a header nor the order of the images tells it believably."""
+    enhanced = [facts for facts in open_t1 if facts.agent]
     taken = [facts.taken_at_s for facts in enhanced if facts.taken_at_s is not None]
     starts = [facts.injected_at_s for facts in enhanced if facts.injected_at_s is not None]
-    if not taken or not starts:
-        return None
-    earliest = min(starts)
     # A start that equals the first image, or follows it, is the clock of the series and not of the injector.
-    return earliest if earliest < min(taken) - 3.0 else None
+    if taken and starts and min(starts) < min(taken) - 3.0:
+        return _Injection(at_s=min(starts), guessed=False)
+    first = _first_enhanced_s(open_t1)
+    return None if first is None else _Injection(at_s=first - settings.arterial_delay_s, guessed=True)
+
+
+def _first_enhanced_s(open_t1: Sequence[SequenceFacts]) -> float | None:
+    """Time of the arterial phase: by its words, by the first image that names an agent, or second of a series of like.
+
+    Where every image names the agent, also the one before it was given, the first of at least three like ones is taken
+    for that.
+    """
+    timed = [facts for facts in open_t1 if facts.taken_at_s is not None]
+    worded = [facts.taken_at_s for facts in timed if _worded(facts) is Role.T1_ARTERIAL]
+    if worded:
+        return min(time for time in worded if time is not None)
+    groups: dict[tuple[float, float, float], list[SequenceFacts]] = {}
+    for facts in timed:
+        physics = (round(facts.echo_ms or 0, 1), round(facts.repetition_ms or 0, 1), round(facts.flip_deg or 0))
+        groups.setdefault(physics, []).append(facts)
+    like = max(groups.values(), key=len, default=[])
+    agents = {facts.taken_at_s: facts.agent for facts in sorted(like, key=lambda one: one.taken_at_s or 0.0)}
+    times = [time for time in agents if time is not None]
+    if len(times) < _LEAST_LIKE:
+        return None
+    with_agent = [time for time in times if agents[time]]
+    return with_agent[0] if with_agent and with_agent[0] > times[0] else times[1]
+
+
+def _worded(facts: SequenceFacts) -> Role | None:
+    return next((role for role, pattern in _PHASE_WORDS if has_word(facts, pattern)), None)
 
 
 def _phase(
-    facts: SequenceFacts, started_s: float | None, *, hepatobiliary: bool, settings: SeriesThresholds
+    facts: SequenceFacts, injection: _Injection | None, *, hepatobiliary: bool, settings: SeriesThresholds
 ) -> RoleOf | None:
-    worded = next((role for role, pattern in _PHASE_WORDS if has_word(facts, pattern)), None)
-    if started_s is not None and facts.taken_at_s is not None:
-        delay_s = facts.taken_at_s - started_s
-        if abs(delay_s) < settings.longest_delay_s and (facts.agent or delay_s < 0):
+    worded = _worded(facts)
+    if worded is not None and (injection is None or injection.guessed):
+        return RoleOf(role=worded, reason="phase by its description; time of injection not known")
+    if injection is not None and facts.taken_at_s is not None:
+        delay_s = facts.taken_at_s - injection.at_s
+        if abs(delay_s) < settings.longest_delay_s and (facts.agent or delay_s < 0 or injection.guessed):
             timed = _timed_role(delay_s, settings, hepatobiliary=hepatobiliary)
             note = f", though its description says {worded.value}" if worded not in (None, timed) else ""
             when = f"{delay_s:.0f} s after" if delay_s >= 0 else f"{-delay_s:.0f} s before"
-            return RoleOf(role=timed, reason=f"{when} the injection{note}")
+            how = ", whose time is guessed from the order of like images" if injection.guessed else ""
+            return RoleOf(role=timed, reason=f"{when} the injection{how}{note}")
     if worded is not None:
         return RoleOf(role=worded, reason="phase by its description; time of injection not known")
     if not facts.agent and facts.fat_suppressed:

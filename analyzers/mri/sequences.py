@@ -84,7 +84,7 @@ def facts_of(instance: InstanceSummary, varying: Mapping[str, tuple[str, ...]] |
         repetition_ms=_positive(number("RepetitionTime")),
         flip_deg=_positive(number("FlipAngle")),
         inversion_ms=_positive(number("InversionTime")),
-        b_value=_b_value(number("DiffusionBValue")),
+        b_value=_b_value(number("DiffusionBValue"), names),
         echo_train=_positive(number("EchoTrainLength")),
         fat_suppressed=_fat_suppressed(values("ScanOptions"), words),
         agent="" if re.fullmatch(r"(?:no|none|nein|ohne.*|without.*|0)?", agent) else agent,
@@ -120,7 +120,10 @@ def _fat_suppressed(options: tuple[str, ...], words: str) -> bool:
     return re.search(pattern, words) is not None
 
 
-def _b_value(value: float | None) -> float | None:
+def _b_value(value: float | None, sequence_name: str) -> float | None:
+    """The b value, else as one maker writes it into the sequence's name (``*ep_b800t``)."""
+    if value is None and (told := re.search(r"\bep_b(\d+)", sequence_name.replace("*", " "))):
+        value = float(told.group(1))
     return value if value is not None and 0.0 <= value <= _LONGEST_B else None
 
 

@@ -29,6 +29,8 @@ class SeriesThresholds:
     """Gradient echoes up to this are T1-weighted (practice)."""
     t2_echo_ms: tuple[float, float] = (50.0, 300.0)
     """Spin echoes between are T2-weighted; above are cholangiography (practice)."""
+    arterial_delay_s: float = 25.0
+    """After the injection, where its time is not known; late arterial phase is at 20 to 40 s (practice)."""
     arterial_until_s: float = 45.0
     """After the injection; late arterial phase is at 20 to 40 s (practice)."""
     portal_until_s: float = 110.0

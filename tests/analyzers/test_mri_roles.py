@@ -90,6 +90,54 @@ def test_an_extracellular_agent_has_no_hepatobiliary_phase() -> None:
     assert role(header("1", **GRE, **agent, AcquisitionTime=("122000",))) is Role.T1_TRANSITIONAL
 
 
+def test_phases_of_like_images_are_told_by_their_order_where_nothing_else_tells_them() -> None:
+    agent = {"ContrastBolusAgent": ("KM",)}
+    times = ("120000", "120300", "120345", "120500", "122200")
+    series = [header(str(n), **GRE, **agent, AcquisitionTime=(time,)) for n, time in enumerate(times)]
+    found = study_roles(study(*series))
+    assert [found[str(n)].role for n in range(5)] == [
+        Role.T1_PRE, Role.T1_ARTERIAL, Role.T1_PORTAL, Role.T1_TRANSITIONAL, Role.T1_HBP,
+    ]  # fmt: skip
+    assert all("guessed" in found[str(n)].reason for n in range(5))
+
+
+def test_the_first_image_with_an_agent_is_arterial_though_two_were_made_before_it() -> None:
+    agent = {"ContrastBolusAgent": ("Gadobutrol",)}
+    none: dict[str, tuple[str, ...]] = {}
+    times = (("115000", none), ("115500", none), ("120000", agent), ("120045", agent))
+    series = [header(str(n), **GRE, **given, AcquisitionTime=(time,)) for n, (time, given) in enumerate(times)]
+    found = study_roles(study(*series))
+    assert [found[str(n)].role for n in range(4)] == [Role.T1_PRE, Role.T1_PRE, Role.T1_ARTERIAL, Role.T1_PORTAL]
+
+
+def test_two_like_images_that_nothing_tells_apart_stay_open() -> None:
+    series = [header(str(n), **GRE, AcquisitionTime=(time,)) for n, time in enumerate(("120000", "120300"))]
+    assert {one.role for one in study_roles(study(*series)).values()} == {Role.T1}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("t1_vibe_dixon_tra_F", Role.T1_FAT),
+        ("t1_vibe_dixon_tra_opp", Role.T1_OPPOSED),
+        ("t1_vibe_dixon_tra_in", Role.T1_IN),
+        ("T1 out of phase", Role.T1_OPPOSED),
+        ("t1_fl2d_opp-in_tra", Role.T1),
+        ("t1 fat sat tra", Role.T1_PRE),
+        ("SUB arteriell - nativ", Role.UNREAD),
+        ("t1 fs senza mdc", Role.T1_PRE),
+    ],
+)
+def test_words_tell_fat_and_water_and_what_was_subtracted(words: str, expected: Role) -> None:
+    assert role(header("1", **GRE, SeriesDescription=(words,))) is expected
+
+
+def test_the_b_value_is_read_from_the_name_of_the_sequence() -> None:
+    found = study_roles(study(header("1", **EPI, SequenceName=("*ep_b800t",))))["1"]
+    assert found.role is Role.DWI
+    assert "b = 800" in found.reason
+
+
 @pytest.mark.parametrize(
     ("attributes", "expected"),
     [
