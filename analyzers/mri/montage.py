@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analyzers.contract import Assessed, Measurement, NotAssessable, Picture, Segment
 from analyzers.mri.pages import rendered
+from analyzers.mri.roles import Role
 from analyzers.mri.stacks import NAMES, RoledStack, read_stacks
 from analyzers.mri.thresholds import DEFAULT
 from analyzers.volume import StudyImages, Volume
@@ -21,6 +22,11 @@ _DPI = 100
 _TEXT_WIDTH = 46
 _KEY_SLICES = 12
 _LIVER_SLICES = 8
+_SEQUENCES = 8
+_MOST_TELLING = (
+    Role.T1_PRE, Role.T1_ARTERIAL, Role.T1_PORTAL, Role.T1_TRANSITIONAL, Role.T1_HBP, Role.DWI, Role.T2, Role.HASTE,
+    Role.ADC, Role.T1, Role.T1_IN, Role.T1_OPPOSED,
+)  # fmt: skip
 
 
 def illustrate(images: StudyImages, result: Assessed | NotAssessable) -> Sequence[Picture]:
@@ -56,7 +62,7 @@ def _overview(stacks: Sequence[RoledStack], images: StudyImages, result: Assesse
             row, column = divmod(number, 4)
             axes = figure.add_axes((0.005 + 0.175 * column, 0.245 - 0.235 * row, 0.17, 0.215))
             _draw_slice(axes, volume, int(z), result.segments)
-    for number, stack in enumerate(stacks[:8]):
+    for number, stack in enumerate(_shown(stacks)):
         row, column = divmod(number, 4)
         axes = figure.add_axes((0.005 + 0.175 * column, 0.745 - 0.245 * row, 0.17, 0.215))
         _draw_slice(axes, stack.volume, _plane_at(stack.volume, height_mm), ())
@@ -64,6 +70,13 @@ def _overview(stacks: Sequence[RoledStack], images: StudyImages, result: Assesse
         axes.set_title(f"{NAMES.get(stack.role, stack.role.value)}{label}", fontsize=8)
     _write(figure, result)
     return Picture(name="mri", rgb=rendered(figure), frame=frame)
+
+
+def _shown(stacks: Sequence[RoledStack]) -> list[RoledStack]:
+    """One stack of each role, of diffusion the strongest weighted, those first that tell most."""
+    ordered = sorted(stacks, key=lambda one: -(one.b_value or 0.0))
+    first = [next((one for one in ordered if one.role is role), None) for role in _MOST_TELLING]
+    return [one for one in first if one is not None][:_SEQUENCES]
 
 
 def _plane_at(volume: Volume, height_mm: float) -> int:

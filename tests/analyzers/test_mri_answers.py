@@ -48,7 +48,7 @@ def test_liver_and_large_lesions_of_an_unseen_phantom_are_measured(phantom: Path
     row: Row = phantom_row(phantom, "test")
     assert row.dice >= 0.85
     assert row.liver_ml == pytest.approx(row.true_ml, rel=0.10)
-    assert row.hit >= 0.8 * row.targets
+    assert row.hit >= 0.8 * len(row.targets) > 0
     assert row.extra <= 2
 
 

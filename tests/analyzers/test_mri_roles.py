@@ -103,10 +103,9 @@ def test_phases_of_like_images_are_told_by_their_order_where_nothing_else_tells_
 
 def test_the_first_image_with_an_agent_is_arterial_though_two_were_made_before_it() -> None:
     agent = {"ContrastBolusAgent": ("Gadobutrol",)}
-    none: dict[str, tuple[str, ...]] = {}
-    times = (("115000", none), ("115500", none), ("120000", agent), ("120045", agent))
-    series = [header(str(n), **GRE, **given, AcquisitionTime=(time,)) for n, (time, given) in enumerate(times)]
-    found = study_roles(study(*series))
+    before = [header(str(n), **GRE, AcquisitionTime=(time,)) for n, time in enumerate(("115000", "115500"))]
+    after = [header(str(n), **GRE, **agent, AcquisitionTime=(time,)) for n, time in ((2, "120000"), (3, "120045"))]
+    found = study_roles(study(*before, *after))
     assert [found[str(n)].role for n in range(4)] == [Role.T1_PRE, Role.T1_PRE, Role.T1_ARTERIAL, Role.T1_PORTAL]
 
 
