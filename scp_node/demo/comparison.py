@@ -71,7 +71,7 @@ def compare(kind: str, result: Mapping[str, Any], truth: Mapping[str, Any]) -> l
             measured=measured.get(entry["key"]),
             truth=float(entry["value"]),
             unit=entry["unit"],
-            tolerance=_tolerance(entry),
+            tolerance=tolerance_of(entry),
             tolerance_reason=entry["tolerance_reason"],
             required=entry["key"] in required,
         )
@@ -81,9 +81,9 @@ def compare(kind: str, result: Mapping[str, Any], truth: Mapping[str, Any]) -> l
 
 
 def passed(compared: Sequence[Compared], kind: str) -> bool:
-    """True when every key measurement of the kind is there and within its tolerance."""
+    """True when every key measurement of the kind is there, and all that is required is within its tolerance."""
     good = {entry.key for entry in compared if entry.within}
-    return set(KEY_MEASUREMENTS[kind]) <= good
+    return set(KEY_MEASUREMENTS[kind]) <= good and all(entry.within for entry in compared if entry.required)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -92,7 +92,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _tolerance(entry: Mapping[str, Any]) -> float:
+def tolerance_of(entry: Mapping[str, Any]) -> float:
+    """Tolerance of an entry of the truth in the unit of its value."""
     tolerance, unit = float(entry["tolerance"]), entry["tolerance_unit"]
     if unit == "%":
         return abs(float(entry["value"])) * tolerance / 100.0

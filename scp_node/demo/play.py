@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -22,6 +23,7 @@ from rich.table import Table
 
 from scp_node.demo.archive import Archive
 from scp_node.demo.comparison import Compared, compare, passed, read_json
+from scp_node.demo.lesions import drawn_on, largest_lesion, plane_places
 from scp_node.demo.orthanc import Orthanc, orthanc_program
 from scp_node.demo.page import Answered, Shown, leave_objects, leave_result, write_page
 from scp_node.demo.scanner import push
@@ -311,7 +313,7 @@ def _show(out: Path, finished: Finished, pacs: Pacs, data_folder: Path) -> Shown
     if line is not None and line.out_folder:
         pictures = leave_result(place, data_folder / line.out_folder, sent.folder / "truth.json")
         result = read_json(place / "result.json")
-        compared = tuple(compare(sent.kind, result, read_json(place / "truth.json")))
+        compared = _compared(sent, result, read_json(place / "truth.json"))
         answer = result["result"]
         outcome = str(result["outcome"])
         conclusion = str(answer.get("conclusion") or "; ".join(answer.get("reasons", ())) or answer.get("reason", ""))
@@ -335,6 +337,16 @@ def _show(out: Path, finished: Finished, pacs: Pacs, data_folder: Path) -> Shown
         reports=tuple((f"{sent.kind}/{name}", text) for name, text in reports),
         objects=tuple(f"{sent.kind}/{name}" for name in objects),
     )
+
+
+def _compared(sent: Sent, result: dict[str, Any], truth: dict[str, Any]) -> tuple[Compared, ...]:
+    """What has one truth, and of MR the largest lesion too."""
+    compared = compare(sent.kind, result, truth)
+    if sent.kind == "mri":
+        images = sorted(path for path in (sent.folder / "dicom").rglob("*") if path.is_file())
+        lesion = largest_lesion(result, truth, plane_places(images, drawn_on(result)))
+        compared += [lesion] if lesion is not None else []
+    return tuple(compared)
 
 
 def _print_table(console: Console, answered: list[Answered]) -> None:

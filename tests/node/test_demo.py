@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from scp_node.demo.comparison import KEY_MEASUREMENTS, Compared, compare, passed
+from scp_node.demo.lesions import PlanePlace, drawn_on, largest_lesion
 from scp_node.demo.page import Answered, Shown, write_page
 from scp_node.demo.play import KINDS, MARKER, prepare
 from scp_node.errors import NodeError
@@ -54,6 +55,66 @@ def test_a_key_measurement_that_was_not_made_fails_the_study() -> None:
 def test_an_answer_without_any_measurement_does_not_pass() -> None:
     assert not any(passed([], kind) for kind in KINDS)
     assert all(KEY_MEASUREMENTS[kind] for kind in KINDS)
+
+
+PLANE = PlanePlace(
+    origin_lps_mm=(-100.0, -100.0, 50.0), column_step_lps_mm=(2.0, 0.0, 0.0), row_step_lps_mm=(0.0, 2.0, 0.0)
+)
+
+
+def lesion_truth(long_axis_mm: float) -> dict[str, Any]:
+    """One lesion with its middle at (-40, 0, 50), and a smaller one."""
+    axes = {"L1": long_axis_mm, "L2": 0.6 * long_axis_mm}
+    return {
+        "lesions": [
+            {"name": "L2", "centroid_lps_mm": [40.0, 0.0, 50.0], "long_axis_mm": axes["L2"]},
+            {"name": "L1", "centroid_lps_mm": [-40.0, 0.0, 50.0], "long_axis_mm": axes["L1"]},
+        ],
+        "measurements": [
+            {"key": "lesion_long_axis", "site": name, "value": value, "unit": "mm", "tolerance": 5.0,
+             "tolerance_unit": "mm", "tolerance_reason": "a voxel at either end"}
+            for name, value in axes.items()
+        ],
+    }  # fmt: skip
+
+
+def lesion_result(*candidates: tuple[float, float]) -> dict[str, Any]:
+    """Candidates by the x of their middle in mm and their long axis in mm, all on one plane at y = 0."""
+    return {
+        "result": {
+            "measurements": [
+                {"key": "lesion_long_axis", "value": value, "lines": [{
+                    "frame": {"sop_instance_uid": "1.2"},
+                    "points_col_row": [[(x + 100.0) / 2.0 + 0.5, 46.5], [(x + 100.0) / 2.0 + 0.5, 54.5]],
+                }]}
+                for x, value in candidates
+            ]
+        }
+    }  # fmt: skip
+
+
+def test_the_largest_lesion_is_judged_by_the_candidate_that_lies_on_it() -> None:
+    found = lesion_result((40.0, 30.0), (-37.0, 27.0))
+    compared = largest_lesion(found, lesion_truth(30.0), dict.fromkeys(drawn_on(found), PLANE))
+
+    assert compared is not None
+    assert (compared.measured, compared.truth, compared.within, compared.required) == (27.0, 30.0, True, True)
+    assert passed([*compare("mri", result(liver_volume=1.0), truth(("liver_volume", 1.0, 0.1, "mL"))), compared], "mri")
+
+
+@pytest.mark.parametrize("candidates", [(), ((40.0, 30.0),), ((-40.0, 22.0),), ((-20.0, 30.0),)])
+def test_a_missed_or_badly_measured_largest_lesion_fails_the_study(candidates: tuple[tuple[float, float], ...]) -> None:
+    compared = largest_lesion(lesion_result(*candidates), lesion_truth(30.0), {"1.2": PLANE})
+
+    assert compared is not None
+    assert not compared.within
+    known = compare("mri", result(liver_volume=1.0), truth(("liver_volume", 1.0, 0.1, "mL")))
+    assert not passed([*known, compared], "mri")
+
+
+def test_lesions_below_the_size_that_must_be_found_are_not_judged() -> None:
+    assert largest_lesion(lesion_result(), lesion_truth(14.0), {}) is None
+    assert largest_lesion(lesion_result(), {"lesions": [], "measurements": []}, {}) is None
 
 
 def test_what_is_not_required_is_shown_and_does_not_decide() -> None:
