@@ -262,6 +262,8 @@ def _limits_of_search(stacks: StudyStacks, reading: Reading, settings: MriThresh
                 f"Such lesions are told by diffusion with slices {step_mm:.1f} mm apart: those below "
                 f"{2.0 * step_mm:.0f} mm can be missed, and axes measured in it are coarse."
             )
+    bridged_mm = settings.liver.bay_closing_mm if stacks.of(Role.DWI) else settings.liver.closing_mm
+    said.append(f"Lesions at the liver's surface that are wider than {2.0 * bridged_mm:.0f} mm can be left out of it.")
     if not search.compared:
         said.append("Candidates were not looked up in a second sequence.")
     if len(search.candidates) >= settings.lesions.most_candidates:

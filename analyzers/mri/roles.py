@@ -268,7 +268,7 @@ def _phase(
             return RoleOf(role=timed, reason=f"{when} the injection{how}{note}")
     if worded is not None:
         return RoleOf(role=worded, reason="phase by its description; time of injection not known")
-    if not facts.agent and facts.fat_suppressed:
+    if not facts.agent and (facts.fat_suppressed or {"WATER", "W"} & set(facts.image_type)):
         return RoleOf(role=Role.T1_PRE, reason="no contrast agent named")
     return None
 

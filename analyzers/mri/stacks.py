@@ -67,7 +67,7 @@ def read_stacks(images: StudyImages, settings: MriThresholds) -> StudyStacks:
     volumes: list[Volume] = []
     refusals: list[str] = []
     for series in images.summary.series:
-        if images.roles.get(series.series_instance_uid, "") in NOT_READ:
+        if images.roles.get(series.series_instance_uid, "") in (*NOT_READ, Role.T1_FAT):
             continue
         loaded = images.load(series.series_instance_uid)
         number = series.first.text("SeriesNumber")

@@ -14,10 +14,11 @@ from analyzers.mri import ANALYZER
 from analyzers.priors import Prior
 from analyzers.result_check import check_pictures, check_result
 from analyzers.volume import LoadedSeries, Volume
-from tests.analyzers.mri_accuracy import Row, dice, make_phantom, phantom_row, true_mask
+from tests.analyzers.mri_accuracy import Row, dice, make_phantom, phantom_row, run, true_mask
 from tests.analyzers.real_data import read_nifti, write_slices
 
 SEED = 31
+EXTRACELLULAR_SEED = 42
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,28 @@ def test_the_same_study_measures_the_same_and_an_earlier_result_gives_the_change
     assert np.array_equal(again.segments[0].mask_planes, result.segments[0].mask_planes)
     assert "20250102" in again.conclusion
     assert "+100 %" in again.conclusion
+
+
+def test_lesions_that_enhance_like_parenchyma_are_found_in_diffusion_and_the_limits_are_said(tmp_path: Path) -> None:
+    make_phantom(tmp_path, EXTRACELLULAR_SEED, "extracellular", model="development")
+    row = phantom_row(tmp_path, "test", "extracellular")
+    assert row.hit == len(row.targets) > 0
+    assert row.extra <= 2
+    answer = run(tmp_path / "dicom")
+    assert isinstance(answer, Assessed)
+    axes = [one for one in answer.measurements if one.key == "lesion_long_axis"]
+    assert any("measured in Diffusion" in one.remark and one.grade is Grade.LIMITED for one in axes)
+    assert any("Without a hepatobiliary phase" in said for said in answer.limitations)
+    assert any("slices" in said and "can be missed" in said for said in answer.limitations)
+    check_result(answer)
+
+
+def test_nothing_found_without_diffusion_or_a_hepatobiliary_phase_excludes_nothing(study: StudyOnDisk) -> None:
+    roles = {uid: role for uid, role in study.roles.items() if role == "t1-portal"}
+    answer = ANALYZER.analyze(study.with_roles(roles), ())
+    assert isinstance(answer, Assessed)
+    assert answer.findings[0].presence is not Presence.ABSENT
+    assert "No diffusion in the study." in answer.limitations
 
 
 class Altered:

@@ -1,15 +1,21 @@
-"""Axes, receive field and shifts are right on shapes whose answer is known."""
+"""Axes, receive field, shifts, walls and bays are right on shapes whose answer is known."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from analyzers.mri.axes import lesion_axes
+from analyzers.mri.bays import with_bays
 from analyzers.mri.bias import fitted_bias
+from analyzers.mri.body import Body, fat_and_wall
 from analyzers.mri.breath import shift_between
+from analyzers.mri.liver import Liver, Seed
+from analyzers.mri.patient_grid import PatientGrid
 from analyzers.mri.surface import refined_surface
+from analyzers.mri.thresholds import LiverThresholds
 
 
 def ellipsoid(shape: tuple[int, int, int], radii: tuple[float, float, float]) -> NDArray[np.bool_]:
@@ -68,3 +74,62 @@ def test_a_surface_that_is_too_wide_moves_to_the_edge_bright_or_dark_outside() -
     refined = refined_surface(values, wide, (3.0, 1.5, 1.5))
     before = np.count_nonzero(wide ^ organ)
     assert np.count_nonzero(refined ^ organ) < 0.3 * before
+
+
+GRID = PatientGrid(shape_zyx=(50, 70, 90), origin_lps_mm=np.zeros(3), spacing_mm=3.0)
+
+
+def ball_at(centre_zyx: tuple[float, float, float], radius: float) -> NDArray[np.bool_]:
+    z, y, x = np.ogrid[tuple(slice(0, size) for size in GRID.shape_zyx)]
+    offsets = zip((z, y, x), centre_zyx, strict=True)
+    return np.asarray(sum((axis - middle) ** 2 for axis, middle in offsets) <= radius**2)
+
+
+def trunk() -> Body:
+    mask = np.broadcast_to(ellipsoid((1, 70, 90), (1, 34, 44)), GRID.shape_zyx)
+    depth = np.stack([ndimage.distance_transform_edt(section) for section in mask]) * GRID.spacing_mm
+    return Body(
+        mask_zyx=mask, depth_mm_zyx=depth.astype(np.float32), midline_x=np.full(50, 44.5), width_mm=264.0
+    )  # fmt: skip
+
+
+def test_fat_that_is_bright_and_the_wall_inside_of_it_are_no_organ() -> None:
+    body = trunk()
+    values = np.where(body.mask_zyx, 100.0, 0.0).astype(np.float32)
+    values[body.mask_zyx & (body.depth_mm_zyx <= 15.0)] = 400.0
+    barred = fat_and_wall(values, 100.0, body, GRID, LiverThresholds())
+    depth = body.depth_mm_zyx[25, 35]
+    assert barred[25, 35][(depth > 0) & (depth <= 21.0)].all()
+    assert not barred[25, 35][depth > 24.0].any()
+
+
+def test_suppressed_fat_bars_nothing() -> None:
+    body = trunk()
+    values = np.where(body.mask_zyx, 100.0, 0.0).astype(np.float32)
+    values[body.mask_zyx & (body.depth_mm_zyx <= 15.0)] = 30.0
+    assert not fat_and_wall(values, 100.0, body, GRID, LiverThresholds()).any()
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "reach", "added"),
+    [(2.0, 7.0, True), (0.6, 7.0, False), (2.0, 24.0, False)],
+    ids=["lesion", "fluid", "organ beside the liver"],
+)
+def test_a_bay_of_the_surface_is_liver_only_where_a_bright_lesion_fills_it(
+    diffusion: float, reach: float, added: bool
+) -> None:
+    organ = ball_at((25, 35, 30), 18)
+    # Each begins at the same depth; what is larger lies mostly outside of the hull.
+    filling = ball_at((25, 35, 35 + reach), reach)
+    parenchyma = organ & ~filling
+    reference = np.where(filling, 0.6, np.where(organ, 1.0, 0.1)).astype(np.float32) * 200.0
+    weighted = np.where(filling, diffusion, np.where(organ, 1.0, 0.1)).astype(np.float32) * 50.0
+    liver = Liver(
+        field_zyx=parenchyma.astype(np.float32), parenchyma_zyx=parenchyma,
+        bias_zyx=np.ones(GRID.shape_zyx, np.float32), level=200.0, sd=10.0,
+        seed=Seed(core_zyx=parenchyma, level=200.0, volume_ml=1.0, mirrored_fraction=0.0, right_fraction=1.0),
+    )  # fmt: skip
+    seen = np.ones(GRID.shape_zyx, bool)
+    grown = with_bays(liver, reference, weighted, seen, trunk(), GRID, LiverThresholds()).field_zyx >= 0.5
+    assert bool(grown[25, 35, 42]) is added
+    assert np.array_equal(grown, parenchyma) is not added
