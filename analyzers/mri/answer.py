@@ -33,6 +33,7 @@ from analyzers.volume import StudyImages
 _LIVER_RGB = (0, 158, 115)
 _LESION_RGB = (213, 94, 0)
 _SURE_SCORE = 0.7
+_BRIGHT_IN = (Role.DWI, Role.T2, Role.HASTE)
 _ALIKE_ROUND_LIVER = (Role.T1_PRE, Role.T1, Role.T1_IN, Role.T1_OPPOSED)
 _WANTED = {
     "T1 with contrast": (Role.T1_ARTERIAL, Role.T1_PORTAL, Role.T1_TRANSITIONAL, Role.T1_HBP),
@@ -255,11 +256,11 @@ def _limits_of_search(stacks: StudyStacks, reading: Reading, settings: MriThresh
             "Without a hepatobiliary phase lesions that enhance like parenchyma, or at their rim only, are missed or "
             "measured too small in T1."
         )
-        told = [stack for stack in stacks.of(Role.DWI) if NAMES[Role.DWI] in search.searched]
-        if told:
-            step_mm = plane_distance_mm(told[0].volume)
+        told = next((one for one in stacks.of(*_BRIGHT_IN) if NAMES[one.role] in search.searched), None)
+        if told is not None:
+            step_mm = plane_distance_mm(told.volume)
             said.append(
-                f"Such lesions are told by diffusion with slices {step_mm:.1f} mm apart: those below "
+                f"Such lesions are told by {NAMES[told.role]} with slices {step_mm:.1f} mm apart: those below "
                 f"{2.0 * step_mm:.0f} mm can be missed, and axes measured in it are coarse."
             )
     bridged_mm = settings.liver.bay_closing_mm if stacks.of(Role.DWI) else settings.liver.closing_mm

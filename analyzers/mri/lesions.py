@@ -39,6 +39,8 @@ class LiverImage:
         Whether lesions are darker than parenchyma in the reference.
     blood_zyx : (z, y, x) float32 or None
         The same for a phase with enhanced blood, not a number where it was not scanned.
+    fat_zyx : (z, y, x) float32 or None
+        The same for T1 without fat suppression, where the reference suppresses fat and lesions are darker.
     others : mapping
         Name of a sequence where lesions are bright → the same for it.
     name : str
@@ -53,6 +55,7 @@ class LiverImage:
     voxel_ml: float
     darker: bool
     blood_zyx: NDArray[np.float32] | None
+    fat_zyx: NDArray[np.float32] | None
     others: Mapping[str, NDArray[np.float32]]
     name: str
     confirm: bool
@@ -131,6 +134,7 @@ def _cut(image: LiverImage, box: Box) -> LiverImage:
         relative_zyx=image.relative_zyx[box],
         liver_zyx=image.liver_zyx[box],
         blood_zyx=None if image.blood_zyx is None else image.blood_zyx[box],
+        fat_zyx=None if image.fat_zyx is None else image.fat_zyx[box],
         others={name: values[box] for name, values in image.others.items()},
     )
 
@@ -230,6 +234,8 @@ def _unlike_a_lesion(
 ) -> bool:
     """Whether other sequences speak against it: nothing to see in them, or the darkness of fat, bile ducts and flow."""
     if image.confirm and not seen_in:
+        return True
+    if image.fat_zyx is not None and (_level_in(image.fat_zyx, mask) or 0.0) > settings.fat_above:
         return True
     if not image.others:
         return False

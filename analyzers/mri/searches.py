@@ -7,6 +7,7 @@ only where T2 or the reference shows it as well, because diffusion alone is full
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,12 +17,14 @@ from scipy import ndimage
 from analyzers.mri.breath import shift_between
 from analyzers.mri.lesions import Box, Candidate, LiverImage, apart, find_candidates, placed
 from analyzers.mri.patient_grid import PatientGrid, cropped, grid_over, on_grid, source_on_source
-from analyzers.mri.roles import Role
+from analyzers.mri.roles import ENHANCED, Role
 from analyzers.mri.stacks import NAMES, RoledStack, StudyStacks
 from analyzers.mri.thresholds import LesionThresholds
 from analyzers.volume import Volume
 
 BLOOD_IN = (Role.T1_PORTAL, Role.T1_TRANSITIONAL)
+_FAT_IN = (Role.T1_IN, Role.T1_OPPOSED)
+"""Not fat suppressed: what is dark in the reference and bright in them is the fat of a fissure."""
 _MARGIN_MM = 8.0
 _BRIGHT_IN = (Role.DWI, Role.T2, Role.HASTE)
 _BRIGHT_REFERENCES = (Role.T2, Role.HASTE)
@@ -73,7 +76,7 @@ def search_lesions(
     box = _box_round(liver_zyx, reference.volume.spacing_zyx_mm)
     place = _Place.of(reference, liver_zyx, box)
     others = _others(reference, stacks, place)
-    blood = _blood(reference, stacks, place, relative_zyx[box])
+    blood = relative_zyx[box] if reference.role in BLOOD_IN else _first_of(BLOOD_IN, reference, stacks, place)
     image = LiverImage(
         relative_zyx=relative_zyx[box],
         liver_zyx=liver_zyx[box],
@@ -81,12 +84,13 @@ def search_lesions(
         voxel_ml=reference.volume.voxel_ml,
         darker=reference.role not in _BRIGHT_REFERENCES,
         blood_zyx=blood if reference.role not in BLOOD_IN else None,
+        fat_zyx=_first_of(_FAT_IN, reference, stacks, place) if reference.role in ENHANCED else None,
         others=others,
         name=NAMES[reference.role],
         confirm=bool(others) and blood is None and reference.role not in _BRIGHT_REFERENCES,
     )
     images = [image] if others or reference.role in _TELLS_VESSELS else []
-    images += _second_search(image, reference, blood, others)
+    images += _second_search(image, reference, others)
     found = [candidate for one in images for candidate in find_candidates(one, settings)]
     kept = apart(sorted(found, key=lambda one: -one.volume_ml))[: settings.most_candidates]
     return Search(
@@ -97,7 +101,7 @@ def search_lesions(
 
 
 def _second_search(
-    image: LiverImage, reference: RoledStack, blood: NDArray[np.float32] | None, others: dict[str, NDArray[np.float32]]
+    image: LiverImage, reference: RoledStack, others: dict[str, NDArray[np.float32]]
 ) -> list[LiverImage]:
     """Diffusion, else T2, where the reference is not the hepatobiliary phase, which shows them best."""
     names = [NAMES[role] for role in _BRIGHT_IN if NAMES[role] in others]
@@ -113,8 +117,9 @@ def _second_search(
             image,
             relative_zyx=np.where(seen, values, 1.0).astype(np.float32),
             darker=False,
-            # Flowing blood is dark in diffusion anyway, and lesions that enhance more than parenchyma are no vessels.
-            blood_zyx=None if diffusion else blood,
+            # Flowing blood is dark in them anyway, and a rim that enhances more than parenchyma is no vessel.
+            blood_zyx=None,
+            fat_zyx=None,
             others=rest,
             name=names[0],
             confirm=diffusion,
@@ -165,17 +170,12 @@ def _others(reference: RoledStack, stacks: StudyStacks, place: _Place) -> dict[s
     return others
 
 
-def _blood(
-    reference: RoledStack, stacks: StudyStacks, place: _Place, relative: NDArray[np.float32]
+def _first_of(
+    roles: Sequence[Role], reference: RoledStack, stacks: StudyStacks, place: _Place
 ) -> NDArray[np.float32] | None:
-    """A phase in which vessels are bright: the reference itself, or another one."""
-    if reference.role in BLOOD_IN:
-        return relative
-    for one in stacks.of(*BLOOD_IN):
-        found = _looked_up(one, reference, place)
-        if found is not None:
-            return found
-    return None
+    """The first stack of these roles that covers the liver."""
+    found = (_looked_up(one, reference, place) for one in stacks.of(*roles))
+    return next((values for values in found if values is not None), None)
 
 
 def _looked_up(other: RoledStack, reference: RoledStack, place: _Place) -> NDArray[np.float32] | None:

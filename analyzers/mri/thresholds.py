@@ -124,6 +124,8 @@ class LesionThresholds:
     fluid_above: float = 4.0
     """another of them is so bright, as in cysts, which are dark at high b values. With T2 of 46, 110 and 400 ms fat
     reaches 3.7 and fluid 6 times the liver at an echo of 90 ms."""
+    fat_above: float = 1.25
+    """Level in T1 without fat suppression, parenchyma being 1, of what is dark in T1 with it: fat (physics)."""
     most_candidates: int = 20
     """Largest ones that are listed."""
     measurable_mm: float = 10.0
