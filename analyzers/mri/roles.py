@@ -67,8 +67,8 @@ _PHASE_WORDS: tuple[tuple[Role, str], ...] = (
 )
 _HEPATOBILIARY = re.compile(r"gadoxet|primovist|eovist|gd eob|gd-eob|multihance|gadobenate|gadobensäure")
 _EXTRACELLULAR = re.compile(
-    r"gadobutrol|gad[ao]vist|gadoter|dotarem|clariscan|prohance|magnevist|gadopentet|omniscan|gadodiamid|gadopiclenol|"
-    r"elucirem|vueway|extracell|extrazell"
+    r"gadobutrol|gadovist|gadavist|gadoter|dotarem|clariscan|prohance|magnevist|gadopentet|omniscan|gadodiamid|"
+    r"gadopiclenol|elucirem|vueway|extracell|extrazell"
 )
 _DERIVED = (
     "SUBTRACTION",
