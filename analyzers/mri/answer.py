@@ -234,6 +234,10 @@ def _limitations(stacks: StudyStacks, reading: Reading, settings: MriThresholds)
     present = {stack.role for stack in stacks.stacks}
     said = [f"No {name} in the study." for name, roles in _WANTED.items() if not present & set(roles)]
     said += _limits_of_outline(reading)
+    if reading.reference.guessed:
+        said.append("No header tells when contrast was given: the phases are guessed from the order of the images.")
+    if reading.search.compared and reading.reference.volume.frame_of_reference_uid is None:
+        said.append("Series were compared by their positions, though no frame of reference says that they may be.")
     if reading.search.searched:
         said += _limits_of_search(stacks, reading, settings)
     return (*said, *reading.reference.volume.remarks, *stacks.refusals)

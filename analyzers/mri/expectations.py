@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from analyzers.contract import Accept, Acceptance, Complete, Decline, Expectation, Missing, SeriesSummary, StudySummary
 from analyzers.mri.roles import ENHANCED, Role, RoleOf, first_roles
@@ -95,4 +96,4 @@ def _together(own: list[RoleOf], series: SeriesSummary) -> RoleOf:
     best = best or next((one for one in own if one.role is not Role.UNREAD), own[0])
     others = sorted({one.role.value for one in own if one.role not in (best.role, Role.UNREAD)})
     reason = f"{best.reason}; also {', '.join(others)}" if others else best.reason
-    return RoleOf(role=best.role, reason=reason)
+    return replace(best, reason=reason)

@@ -42,10 +42,11 @@ ENHANCED = DYNAMIC[1:]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleOf:
-    """A role and the evidence for it in words."""
+    """A role and the evidence for it in words; guessed where the order of the images is all that tells the phase."""
 
     role: Role
     reason: str
+    guessed: bool = False
 
 
 _PHASE_WORDS: tuple[tuple[Role, str], ...] = (
@@ -265,7 +266,7 @@ def _phase(
             note = f", though its description says {worded.value}" if worded not in (None, timed) else ""
             when = f"{delay_s:.0f} s after" if delay_s >= 0 else f"{-delay_s:.0f} s before"
             how = ", whose time is guessed from the order of like images" if injection.guessed else ""
-            return RoleOf(role=timed, reason=f"{when} the injection{how}{note}")
+            return RoleOf(role=timed, reason=f"{when} the injection{how}{note}", guessed=injection.guessed)
     if worded is not None:
         return RoleOf(role=worded, reason="phase by its description; time of injection not known")
     if not facts.agent and (facts.fat_suppressed or {"WATER", "W"} & set(facts.image_type)):

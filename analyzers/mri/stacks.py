@@ -42,6 +42,7 @@ class RoledStack:
     volume: Volume
     role: Role
     reason: str
+    guessed: bool
     b_value: float | None
 
 
@@ -81,7 +82,7 @@ def read_stacks(images: StudyImages, settings: MriThresholds) -> StudyStacks:
     facts = [facts_of(volume.header, volume.attributes) for volume in volumes]
     roles = first_roles(facts, settings.series)
     stacks = [
-        RoledStack(volume=volume, role=role.role, reason=role.reason, b_value=fact.b_value)
+        RoledStack(volume=volume, role=role.role, reason=role.reason, guessed=role.guessed, b_value=fact.b_value)
         for volume, role, fact in zip(volumes, roles, facts, strict=True)
         if role.role.value not in NOT_READ
     ]

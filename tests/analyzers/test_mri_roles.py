@@ -69,6 +69,7 @@ def test_time_outranks_a_wrong_word_and_the_reason_says_so() -> None:
     found = study_roles(study(wrong))["1"]
     assert found.role is Role.T1_HBP
     assert "t1-arterial" in found.reason
+    assert not found.guessed
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_phases_of_like_images_are_told_by_their_order_where_nothing_else_tells_
     assert [found[str(n)].role for n in range(5)] == [
         Role.T1_PRE, Role.T1_ARTERIAL, Role.T1_PORTAL, Role.T1_TRANSITIONAL, Role.T1_HBP,
     ]  # fmt: skip
-    assert all("guessed" in found[str(n)].reason for n in range(5))
+    assert all(found[str(n)].guessed for n in range(5))
 
 
 def test_the_first_image_with_an_agent_is_arterial_though_two_were_made_before_it() -> None:
