@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import wraps
@@ -33,10 +33,15 @@ from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
 from scp_node.store.jobs import JobStore
 from scp_node.store.overview import Overview
+from scp_node.store.refusals import Refusal, Refusals
 from scp_node.store.studies import StudyStore
+from scp_node.tls import TlsFilesError, validities
 
 DONE, FAILED, MISUSED, NOT_ANALYSED, NO_ANSWER = range(5)
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "config"
+
+REFUSALS_SHOWN_D = 2
+"""Days of which `status` tells what was refused."""
 
 app = typer.Typer(
     add_completion=False,
@@ -157,7 +162,21 @@ def status(
         held_warning = timedelta(days=settings.node.retention.held_warning_d)
         held = StudyStore(database).in_state(StudyState.HELD)
         running = is_running(settings.node.data_folder)
-        console.status(overview.status(now_utc(), held_warning=held_warning), held, running=running, as_json=json)
+        now = now_utc()
+        door = _door(settings, Refusals(database).since(now - timedelta(days=REFUSALS_SHOWN_D)))
+        told = overview.status(now, held_warning=held_warning)
+        console.status(told, held, door, running=running, as_json=json)
+
+
+def _door(settings: Settings, refusals: Sequence[Refusal]) -> console.Door:
+    tls = settings.node.tls
+    if tls is None:
+        return console.Door(refusals=refusals)
+    warning = timedelta(days=tls.expiry_warning_d)
+    try:
+        return console.Door(refusals=refusals, validities=validities(tls), expiry_warning=warning)
+    except TlsFilesError as fault:
+        return console.Door(refusals=refusals, fault=str(fault))
 
 
 @app.command()

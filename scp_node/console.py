@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,11 @@ from scp_node.domain.study import Study
 from scp_node.errors import Fault
 from scp_node.offline import OfflineAnswer
 from scp_node.store.overview import Explanation, JobLine, Status
+from scp_node.store.refusals import Refusal
 from scp_node.store.transitions import EventRow
+from scp_node.tls import Validity
 
+_MOST_REFUSALS = 5
 STATUS_SCHEMA = "hai-status/1"
 
 _out = Console(highlight=False, soft_wrap=True)
@@ -77,10 +80,23 @@ def offline_answer(answer: OfflineAnswer) -> None:
             say(f"  {path}")
 
 
-def status(told: Status, held: Sequence[Study], *, running: bool, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """What `status` says of the port: who was refused, and until when its certificates are valid."""
+
+    refusals: Sequence[Refusal] = ()
+    """Of the last days, the newest first."""
+    validities: Sequence[Validity] = ()
+    """The earliest first; empty without TLS."""
+    expiry_warning: timedelta = timedelta(0)
+    fault: str = ""
+    """Why the certificates cannot be read."""
+
+
+def status(told: Status, held: Sequence[Study], door: Door, *, running: bool, as_json: bool) -> None:
     """Print the state of the node."""
     if as_json:
-        _out.print_json(json.dumps(status_json(told, held, running=running)))
+        _out.print_json(json.dumps({**status_json(told, held, running=running), **_door_json(door)}))
         return
     studies = ", ".join(f"{count} {state}" for state, count in told.studies.items() if count) or "none"
     jobs = ", ".join(f"{count} {state}" for state, count in told.jobs.items() if count) or "none"
@@ -97,13 +113,44 @@ def status(told: Status, held: Sequence[Study], *, running: bool, as_json: bool)
         oldest = "" if waits is None else f"; the oldest waits for {_age(waits, told.at)}"
         cause = f": {queue.last_cause}" if queue.last_cause else ""
         say(f"peer     {queue.peer}: {counts}{oldest}{cause}")
+    _door(door)
+    has_warned = _warn_of_certificates(door, told.at)
     for study in held:
         if not study.conflict:  # a conflict is an alarm, below
             say(f"? study {study.study_instance_uid} is held: {study.state_reason}; decide with release")
     for alarm in told.alarms:
         _out.print(f"[bold red]![/bold red] {escape(alarm.sentence)} {alarm.study_instance_uid}")
-    if running and not told.alarms and not held:
+    if running and not told.alarms and not held and not has_warned:
         say("nothing needs a person")
+
+
+def _door(door: Door) -> None:
+    for refusal in door.refusals[:_MOST_REFUSALS]:
+        who = refusal.peer or "a stranger"
+        say(f"refused  {refusal.day} {refusal.count} x {who}: {refusal.status}, {refusal.reason}")
+    if len(door.refusals) > _MOST_REFUSALS:
+        say(f"refused  and {len(door.refusals) - _MOST_REFUSALS} more kinds: status --json lists all")
+    for validity in door.validities[:1]:
+        say(f"tls      {validity.what} {validity.file} is valid until {validity.until.date().isoformat()}")
+
+
+def _warn_of_certificates(door: Door, now: datetime) -> bool:
+    sentences = [door.fault] if door.fault else []
+    for validity in door.validities:
+        if validity.until - now < door.expiry_warning:
+            word = "ended" if validity.until <= now else "ends"
+            sentences.append(f"the {validity.what} {validity.file} {word} on {validity.until.date()}: renew it")
+    for sentence in sentences:
+        _out.print(f"[bold red]![/bold red] {escape(sentence)}")
+    return bool(sentences)
+
+
+def _door_json(door: Door) -> dict[str, Any]:
+    return {
+        "refusals": [{**asdict(one), "last_at": one.last_at.isoformat()} for one in door.refusals],
+        "tls": [{"what": one.what, "file": str(one.file), "until": one.until.isoformat()} for one in door.validities],
+        "tls_fault": door.fault,
+    }
 
 
 def status_json(told: Status, held: Sequence[Study], *, running: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -16,6 +16,7 @@ from types import FrameType
 from scp_node.domain.completion import Patience
 from scp_node.errors import NodeError
 from scp_node.journal import journal
+from scp_node.metrics import NodeCollector, counts_folder, serve_metrics
 from scp_node.outbound.courier import PeerCourier
 from scp_node.pipeline.analyze import AnalyzeJobs
 from scp_node.pipeline.children import LocalRunner
@@ -34,6 +35,7 @@ from scp_node.settings import CompletionSettings, Settings
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
 from scp_node.store.jobs import JobStore
+from scp_node.store.overview import Overview
 from scp_node.store.retention import Retention
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
@@ -81,7 +83,8 @@ class Node:
             undo.callback(self._database.close)
             self._make_stores(data_folder)
             self._make_stages(versions)
-            self._receivers = Receivers(settings.folder, settings.node.receiving, lock)
+            self._counts_folder = counts_folder(data_folder)
+            self._receivers = Receivers(settings.folder, settings.node, lock, self._counts_folder)
             self._close = undo.pop_all()
 
     def _make_stores(self, data_folder: Path) -> None:
@@ -141,6 +144,7 @@ class Node:
         try:
             self._recover()
             self._receivers.start()
+            stop_metrics = self._serve_metrics()
             clock = self._wound_clock()
             clock.start()
             self._journal.info("serving", port=self._settings.node.receiving.port, digest=self._settings.digest)
@@ -149,9 +153,22 @@ class Node:
                 time.sleep(STOP_LOOK_S)
             self._journal.info("stopping")
             clock.stop()
+            stop_metrics()
         finally:
             self._receivers.stop()
             self._close.close()
+
+    def _serve_metrics(self) -> Callable[[], None]:
+        port = self._settings.node.metrics.port
+        if not port:
+            return lambda: None
+        overview = Overview(self._database, self._settings.node.data_folder)
+        try:
+            return serve_metrics(port, self._counts_folder, NodeCollector(overview, now_utc))
+        except OSError as fault:
+            raise NodeError(
+                f"metrics.port {port} cannot be had ({fault.strerror}): choose another in node.toml, or 0"
+            ) from fault
 
     def _asked_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stopping.set()

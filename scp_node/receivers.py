@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 import sys
 import time
@@ -11,7 +13,8 @@ from socket import socket
 from scp_node.errors import NodeError
 from scp_node.inbound.listener import listening_socket
 from scp_node.journal import journal
-from scp_node.settings import ReceivingSettings
+from scp_node.metrics import COUNTS_VARIABLE, forget_process
+from scp_node.settings import NodeSettings
 
 READY = b"ready"
 START_S = 30.0
@@ -29,24 +32,27 @@ class Receivers:
     ----------
     config_folder : Path
         What they read.
-    settings : ReceivingSettings
-        Port and number.
+    settings : NodeSettings
+        Ports, number, and where their counts go.
     lock : int
         Descriptor of the data folder's lock. Every receiver inherits it: the folder is free for another node only when
         the last of them has ended, also after the main process was killed.
+    counts : Path
+        Folder where they count; see :mod:`scp_node.metrics`.
     """
 
-    def __init__(self, config_folder: Path, settings: ReceivingSettings, lock: int) -> None:
+    def __init__(self, config_folder: Path, settings: NodeSettings, lock: int, counts: Path) -> None:
         self._config_folder = config_folder
         self._lock = lock
         self._settings = settings
-        self._listener = _port(settings)
+        self._listeners = _ports(settings)
+        self._counts_folder = counts
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._journal = journal("receivers")
 
     def start(self) -> None:
         """Start all and wait until each accepts associations."""
-        for number in range(1, self._settings.processes + 1):
+        for number in range(1, self._settings.receiving.processes + 1):
             self._processes[number] = self._spawn(number)
 
     def mend(self) -> None:
@@ -56,6 +62,7 @@ class Receivers:
                 self._journal.error(
                     "a receiver ended and is started again", pid=process.pid, exit_code=process.returncode
                 )
+                forget_process(self._counts_folder, process.pid)
                 self._processes[number] = self._spawn(number)
 
     def stop(self) -> None:
@@ -69,28 +76,54 @@ class Receivers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._listener.close()
+        for listening in self._listeners.values():
+            listening.close()
 
     def _spawn(self, number: int) -> subprocess.Popen[bytes]:
-        descriptor = self._listener.fileno()
         command = [sys.executable, "-m", "scp_node.inbound", "--config", str(self._config_folder)]
-        command += ["--receiver", str(number), "--listen-fd", str(descriptor)]
+        command += ["--receiver", str(number)]
+        for option, listening in self._listeners.items():
+            command += [option, str(listening.fileno())]
+        descriptors = [listening.fileno() for listening in self._listeners.values()]
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=(descriptor, self._lock)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            pass_fds=(*descriptors, self._lock),
+            env={**os.environ, COUNTS_VARIABLE: str(self._counts_folder)},
         )
-        if process.stdout is None or not process.stdout.readline().startswith(READY):
+        if not _is_ready(process):
             process.kill()
             process.wait()
             raise NodeError(f"receiver {number} did not start (exit code {process.returncode}); its messages are above")
-        self._journal.info("receiver started", pid=process.pid, port=self._settings.port)
+        self._journal.info("receiver started", pid=process.pid, port=self._settings.receiving.port)
         return process
 
 
-def _port(settings: ReceivingSettings) -> socket:
-    try:
-        return listening_socket(settings)
-    except OSError as error:
-        raise PortTakenError(
-            f"port {settings.port} at {settings.bind_address} cannot be had ({error.strerror}): stop the program that "
-            "has it, choose another receiving.port in node.toml, or grant CAP_NET_BIND_SERVICE for one below 1024"
-        ) from error
+def _is_ready(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it says so in time."""
+    output = process.stdout
+    if output is None:
+        return False
+    readable, _, _ = select.select([output], [], [], START_S)
+    return bool(readable) and output.readline().startswith(READY)
+
+
+def _ports(settings: NodeSettings) -> dict[str, socket]:
+    """Listening sockets by the option that hands them to a receiver."""
+    receiving, tls = settings.receiving, settings.tls
+    wanted = {"--listen-fd": (receiving.port, "receiving")} if receiving.without_tls else {}
+    if tls is not None:
+        wanted["--listen-tls-fd"] = (tls.port, "tls")
+    found: dict[str, socket] = {}
+    for option, (port, table) in wanted.items():
+        try:
+            found[option] = listening_socket(receiving.bind_address, port)
+        except OSError as error:
+            for listening in found.values():
+                listening.close()
+            raise PortTakenError(
+                f"port {port} at {receiving.bind_address} cannot be had ({error.strerror}): stop the program that "
+                f"has it, choose another {table}.port in node.toml, or grant CAP_NET_BIND_SERVICE for one below 1024"
+            ) from error
+    return found

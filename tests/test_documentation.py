@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -40,9 +40,11 @@ def commands() -> dict[str, click.Command]:
 def tables() -> dict[str, type[BaseModel]]:
     """Heading in the documentation → the settings that it explains."""
     node = {
-        f"[{name}]": field.annotation
+        f"[{name}]": table
         for name, field in NodeSettings.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        # A table that may be absent is annotated as "Table | None".
+        for table in (field.annotation, *get_args(field.annotation))
+        if isinstance(table, type) and issubclass(table, BaseModel)
     }
     return {
         "The node": NodeSettings,

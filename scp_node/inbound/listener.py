@@ -29,10 +29,11 @@ from scp_node.inbound.quiet import quiet_libraries
 from scp_node.inbound.recorder_process import RecorderProcess
 from scp_node.inbound.waiting_room import Door, WaitingRoom
 from scp_node.journal import journal, start_journal
-from scp_node.settings import ReceivingSettings, Settings, load_settings
+from scp_node.settings import Settings, load_settings
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
 from scp_node.store.spool import Spool
+from scp_node.tls import ReloadedContext, TlsFilesError
 
 LOOK_S = 1.0
 """How often the recorder is looked after."""
@@ -84,7 +85,7 @@ class Listener:
         self._associations.abort_all()
 
 
-def listening_socket(receiving: ReceivingSettings) -> socket.socket:
+def listening_socket(address: str, port: int) -> socket.socket:
     """Bind and listen; receivers may inherit the socket, so that they share one port.
 
     Raises
@@ -92,11 +93,11 @@ def listening_socket(receiving: ReceivingSettings) -> socket.socket:
     OSError
         If the address cannot be had.
     """
-    family = socket.AF_INET6 if ":" in receiving.bind_address else socket.AF_INET
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((receiving.bind_address, receiving.port))
+        listening.bind((address, port))
         listening.listen(BACKLOG)
     except OSError:
         listening.close()
@@ -104,7 +105,33 @@ def listening_socket(receiving: ReceivingSettings) -> socket.socket:
     return listening
 
 
-def assemble(settings: Settings, database: Database, listening: socket.socket, notices: NoticeWriter) -> Listener:
+def _doors(settings: Settings, plain_fd: int | None, tls_fd: int | None) -> list[Door]:
+    """What to accept on: inherited sockets where there are, else our own.
+
+    Raises
+    ------
+    OSError
+        If a port cannot be had.
+    TlsFilesError
+        If the TLS files cannot be used.
+    """
+    receiving, tls = settings.node.receiving, settings.node.tls
+    doors = []
+    if receiving.without_tls:
+        doors.append(Door(listening=_inherited(plain_fd) or listening_socket(receiving.bind_address, receiving.port)))
+    if tls is not None:
+        context = ReloadedContext(tls)
+        doors.append(
+            Door(listening=_inherited(tls_fd) or listening_socket(receiving.bind_address, tls.port), tls=context)
+        )
+    return doors
+
+
+def _inherited(descriptor: int | None) -> socket.socket | None:
+    return None if descriptor is None else socket.socket(fileno=descriptor)
+
+
+def assemble(settings: Settings, database: Database, doors: Sequence[Door], notices: NoticeWriter) -> Listener:
     """Put the parts of one receiver together."""
     receiving = settings.node.receiving
     spool = Spool(
@@ -122,9 +149,9 @@ def assemble(settings: Settings, database: Database, listening: socket.socket, n
         commitments=DeliveryStore(database),
         clock=_now,
     )
-    associations = make_associations(receiving, listening, handlers)
+    associations = make_associations(receiving, doors[0].listening, handlers)
     room = WaitingRoom(
-        [Door(listening=listening)],
+        doors,
         guard=Guard(
             receiving.ae_titles,
             settings.peers,
@@ -171,20 +198,17 @@ def main(arguments: Sequence[str]) -> int:
     asked_to_end = hear_signals()
     threading.excepthook = _journal_fault
     try:
-        listening = (
-            listening_socket(settings.node.receiving)
-            if options.listen_fd is None
-            else socket.socket(fileno=options.listen_fd)
-        )
+        doors = _doors(settings, options.listen_fd, options.listen_tls_fd)
         database = Database.open(settings.node.data_folder, migrate=False)
-    except (OSError, StoreError) as fault:
+    except (OSError, StoreError, TlsFilesError) as fault:
         log.error("the receiver cannot start", cause=str(fault), port=settings.node.receiving.port)
         return EXIT_CANNOT_SERVE
     # The recorder inherits what else this process did: the lock of the data folder, which must outlive it.
-    listening.set_inheritable(False)
+    for door in doors:
+        door.listening.set_inheritable(False)
     recorder = RecorderProcess(options.config, f"{options.receiver}:{os.getpid()}")
-    listener = assemble(settings, database, listening, recorder.notices)
-    host, port = listening.getsockname()[:2]
+    listener = assemble(settings, database, doors, recorder.notices)
+    host, port = doors[0].listening.getsockname()[:2]
     listener.start()
     print(f"ready {host} {port}", flush=True)
     log.info("receiving", port=port, pid=os.getpid(), count=options.receiver)
@@ -239,4 +263,5 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, help="folder of node.toml, peers.toml and routes.toml")
     parser.add_argument("--receiver", type=int, default=1, help="number of this receiver, for the journal")
     parser.add_argument("--listen-fd", type=int, help="descriptor of a listening socket to share")
+    parser.add_argument("--listen-tls-fd", type=int, help="the same for associations with TLS")
     return parser.parse_args(arguments)

@@ -16,6 +16,7 @@ from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION
 from scp_node.errors import PermanentDeliveryError, TransientDeliveryError
 from scp_node.outbound.pause import Pause
 from scp_node.settings import Settings
+from scp_node.tls import TlsFiles, TlsFilesError, client_context
 
 MAX_CONTEXTS = 128
 """Odd numbers up to 255 (PS3.8 section 9.3.2.2)."""
@@ -53,6 +54,8 @@ class Terms:
     calling_ae: str
     connect_timeout_s: float
     response_timeout_s: float
+    tls: TlsFiles | None = None
+    """Our certificates, for a peer that is called with TLS."""
 
 
 def terms_of(settings: Settings, peer: str) -> Terms:
@@ -74,6 +77,7 @@ def terms_of(settings: Settings, peer: str) -> Terms:
         calling_ae=settings.node.receiving.ae_titles[0],
         connect_timeout_s=settings.node.delivery.connect_timeout_s,
         response_timeout_s=settings.node.delivery.response_timeout_s,
+        tls=settings.node.tls if configured.tls else None,
     )
 
 
@@ -120,10 +124,16 @@ def _associate(terms: Terms, proposals: Iterable[Proposal], handlers: Iterable[H
         entity.add_requested_context(abstract_syntax, transfer_syntax)
     connections: list[evt.Event] = []
     try:
+        # Read for each association, so that a renewed certificate is used at once.
+        tls = None if terms.tls is None else (client_context(terms.tls), terms.host)
+    except TlsFilesError as fault:
+        raise TransientDeliveryError(str(fault)) from fault
+    try:
         association = entity.associate(
             terms.host,
             terms.port,
             ae_title=terms.called_ae,
+            tls_args=tls,
             evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once), (evt.EVT_CONN_OPEN, connections.append), *handlers],
         )
     except OSError as fault:
@@ -163,5 +173,6 @@ def _failure(
     if answer is not None and association.rejected_contexts:
         return NothingAcceptedError(f"{where} accepts none of the proposed presentation contexts")
     if not connected:
-        return TransientDeliveryError(f"no connection to {where}")
+        with_tls = ", or its certificate or ours was not accepted" if terms.tls is not None else ""
+        return TransientDeliveryError(f"no connection to {where}{with_tls}")
     return TransientDeliveryError(f"{where} answers the request for an association with an abort, or not at all")

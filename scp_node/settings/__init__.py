@@ -9,10 +9,12 @@ from scp_node.settings.node import (
     AnalysisSettings,
     CompletionSettings,
     DeliverySettings,
+    MetricsSettings,
     NodeSettings,
     ObjectSettings,
     ReceivingSettings,
     RetentionSettings,
+    TlsSettings,
 )
 from scp_node.settings.peers import Peer, Verification
 
@@ -20,12 +22,14 @@ __all__ = [
     "AnalysisSettings",
     "CompletionSettings",
     "DeliverySettings",
+    "MetricsSettings",
     "NodeSettings",
     "ObjectSettings",
     "Peer",
     "ReceivingSettings",
     "RetentionSettings",
     "Settings",
+    "TlsSettings",
     "Verification",
     "load_settings",
 ]

@@ -16,6 +16,7 @@ from scp_node.errors import Fault, SettingsError
 from scp_node.settings.node import NodeSettings, Table
 from scp_node.settings.peers import Peer, PeersFile
 from scp_node.settings.routes import RoutesFile
+from scp_node.tls import TlsFilesError, server_context, validities
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "glusterfs", "ceph", "afs"}
@@ -64,6 +65,8 @@ def load_settings(folder: Path, *, known_analyzers: Collection[str] | None = Non
         faults.extend(_node_faults(node))
     if peers is not None:
         faults.extend(_title_faults(peers))
+    if node is not None and peers is not None:
+        faults.extend(_peer_tls_faults(node, peers))
     if routes is not None:
         faults.extend(_route_faults(routes, known_analyzers))
     if peers is not None and routes is not None:
@@ -125,11 +128,33 @@ def _node_faults(node: NodeSettings) -> Iterator[Fault]:
     if quiet.quiet_when_complete_s > shortest_s:
         remedy = f"at most {shortest_s:g}: finding a study complete may shorten the wait, never lengthen it"
         yield _node_fault("completion.quiet_when_complete_s", "is longer than another quiet time", remedy)
+    yield from _tls_faults(node)
     if len(set(node.receiving.ae_titles)) != len(node.receiving.ae_titles):
         yield _node_fault("receiving.ae_titles", "names a title twice", "name each once")
     if node.retention.held_warning_d >= node.retention.held_d:
         remedy = "choose it below held_d, so that the alarm comes before the purge"
         yield _node_fault("retention.held_warning_d", "is not below held_d", remedy)
+
+
+def _tls_faults(node: NodeSettings) -> Iterator[Fault]:
+    if node.tls is None:
+        if not node.receiving.without_tls:
+            yield _node_fault("receiving.without_tls", "closes the only port", "set it to true, or add a [tls] table")
+        return
+    if node.receiving.without_tls and node.tls.port == node.receiving.port:
+        yield _node_fault("tls.port", "is the port without TLS", "choose another, e.g. 2762")
+    try:
+        server_context(node.tls)
+        validities(node.tls)
+    except TlsFilesError as error:
+        yield _node_fault("tls", str(error), "see docs/install.md for how the files are made")
+
+
+def _peer_tls_faults(node: NodeSettings, peers: PeersFile) -> Iterator[Fault]:
+    for name, peer in peers.peer.items():
+        if node.tls is None and (peer.tls or peer.certificate_names):
+            key = f"peer.{name}.{'tls' if peer.tls else 'certificate_names'}"
+            yield Fault(what="needs TLS", file="peers.toml", key=key, remedy="add a [tls] table to node.toml")
 
 
 def _node_fault(key: str, what: str, remedy: str) -> Fault:

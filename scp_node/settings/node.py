@@ -32,6 +32,8 @@ class ReceivingSettings(Table):
     """AE titles that we answer to; the first is also our calling title when we send."""
     bind_address: str = "0.0.0.0"  # noqa: S104 - a DICOM node serves its hospital network; peers.toml is the allow-list
     port: Port = 11112
+    without_tls: bool = True
+    """Associations on this port are not encrypted. False closes it; then there must be a `[tls]` table."""
     processes: Annotated[int, Field(ge=1, le=32)] = 1
     """Receiver processes that share the port."""
     maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 25
@@ -53,6 +55,30 @@ class ReceivingSettings(Table):
     spool_quota_gib: Annotated[float, Field(gt=0)] = 200.0
     keep_free_gib: Annotated[float, Field(ge=0)] = 5.0
     """Below so much free disk, C-STORE is answered 0xA700; the rest is left for results and the database."""
+
+
+class TlsSettings(Table):
+    """``[tls]``: encrypted associations, both ways, by the BCP 195 profile. Without this table there are none."""
+
+    port: Port = 2762
+    """Where TLS is spoken; it needs a port of its own (PS3.8 section 9.1.1)."""
+    certificate: Annotated[Path, Field(strict=False)]
+    """PEM: our certificate, then those between it and its authority."""
+    private_key: Annotated[Path, Field(strict=False)]
+    """PEM, without a pass phrase; readable for the node's user alone."""
+    authorities: Annotated[Path, Field(strict=False)]
+    """PEM: who may sign the peers' certificates."""
+    revocation_list: Annotated[Path, Field(strict=False)] | None = None
+    """PEM: the authorities' list of revoked certificates; an outdated list refuses everybody."""
+    expiry_warning_d: Annotated[float, Field(ge=0)] = 30.0
+    """So long before the end of a validity `status` gives the alarm."""
+
+
+class MetricsSettings(Table):
+    """``[metrics]``: counts for Prometheus, on this machine only."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """On the loopback address; 0 switches it off."""
 
 
 class CompletionSettings(Table):
@@ -134,6 +160,8 @@ class NodeSettings(Table):
     """Absolute, on a local file system, outside the program's folder."""
     log_level: Annotated[str, StringConstraints(pattern="^(debug|info|warning|error)$")] = "info"
     receiving: ReceivingSettings
+    tls: TlsSettings | None = None
+    metrics: MetricsSettings = MetricsSettings()
     completion: CompletionSettings = CompletionSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     delivery: DeliverySettings = DeliverySettings()

@@ -95,7 +95,7 @@ def test_status_for_programs_is_json_with_the_documented_keys(config: Path, stor
     assert told["peers"]["pacs"]["queued"] == 2
     assert set(told) == {
         "schema", "at", "running", "studies", "jobs", "oldest_unanswered_s", "peers", "spool", "quarantine_count",
-        "held", "failed_jobs", "alarms",
+        "held", "failed_jobs", "alarms", "refusals", "tls", "tls_fault",
     }  # fmt: skip
 
 
