@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -386,6 +386,8 @@ class Analyzer:
         The measuring. Deterministic: the same input gives the same result.
     illustrate : (StudyImages, Assessed | NotAssessable) -> pictures
         The montage. The words "automated, unverified" are burned in by the encoder, not here.
+    thresholds, with_thresholds : frozen dataclass or None, (thresholds) -> Analyzer or None
+        What a site may change (``thresholds.py``), and the same analyzer with all four functions deciding by others.
     """
 
     name: str
@@ -394,3 +396,5 @@ class Analyzer:
     accepts: Callable[[StudySummary], Acceptance]
     analyze: Callable[[StudyImages, Sequence[Prior]], Assessed | NotAssessable]
     illustrate: Callable[[StudyImages, Assessed | NotAssessable], Sequence[Picture]]
+    thresholds: Any = None
+    with_thresholds: Callable[[Any], Analyzer] | None = None

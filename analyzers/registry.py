@@ -19,6 +19,7 @@ from pathlib import Path
 
 from analyzers.contract import Analyzer
 from analyzers.result_check import NAME
+from analyzers.thresholds import why_unusable
 
 GROUP = "hai_node.analyzers"
 
@@ -84,4 +85,8 @@ def _checked(found: object, where: str) -> Analyzer:
         raise NotAnAnalyzerError(f"{where} is a {type(found).__name__}, not an analyzers.Analyzer")
     if not NAME.fullmatch(found.name) or not found.version:
         raise NotAnAnalyzerError(f"{where}: name {found.name!r} or version {found.version!r} is not usable")
+    if (found.thresholds is None) != (found.with_thresholds is None):
+        raise NotAnAnalyzerError(f"{where}: give thresholds and with_thresholds together, or neither")
+    if found.thresholds is not None and (fault := why_unusable(found.thresholds)):
+        raise NotAnAnalyzerError(f"{where}: thresholds: {fault}")
     return found

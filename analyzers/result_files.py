@@ -32,6 +32,7 @@ from analyzers.contract import (
 )
 from analyzers.json_values import ContractBrokenError, from_json, to_json
 from analyzers.result_check import NAME, check_pictures, check_result
+from analyzers.thresholds import UsedThresholds
 
 RESULT_SCHEMA = "hai-result/1"
 RESULT_FILE = "result.json"
@@ -104,6 +105,7 @@ class ResultFile:
     result: AnalysisResult
     segments: tuple[SegmentFile, ...] = ()
     pictures: tuple[PictureFile, ...] = ()
+    thresholds: UsedThresholds | None = None
 
 
 def write_result(
@@ -114,6 +116,7 @@ def write_result(
     study: AnalysedStudy,
     pictures: Sequence[Picture] = (),
     affines_lps: Mapping[str, NDArray[np.float64]] | None = None,
+    thresholds: UsedThresholds | None = None,
 ) -> None:
     """Write an OUT folder, ``result.json`` last.
 
@@ -129,6 +132,8 @@ def write_result(
         Pages of the montage.
     affines_lps : mapping or None
         Segment name → (4, 4) affine of its grid; a segment without one gets no NIfTI file.
+    thresholds : UsedThresholds or None
+        What the analyzer decided with; ``None`` when it has no thresholds.
 
     Raises
     ------
@@ -147,6 +152,7 @@ def write_result(
         "contract_version": CONTRACT_VERSION,
         "analyzer": to_json(analyzer),
         "study": to_json(study),
+        "thresholds": to_json(thresholds),
         "outcome": next(word for word, kind in _OUTCOMES.items() if isinstance(result, kind)),
         "result": to_json(bare),
         "pictures": to_json(tuple(picture_files)),
@@ -194,6 +200,7 @@ def read_result(out: Path, *, masks: bool = True) -> ResultFile:
         result=result,
         segments=segment_files,
         pictures=envelope.pictures,
+        thresholds=envelope.thresholds,
     )
 
 
@@ -228,6 +235,7 @@ class _Envelope:
     outcome: str
     result: Mapping[str, Any]
     pictures: tuple[PictureFile, ...]
+    thresholds: UsedThresholds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from analyzers.contract import (
 )
 from analyzers.loading import open_study
 from analyzers.prior_files import read_priors
+from analyzers.threshold_files import adjusted_by
 from analyzers.volume import StudyImages
 from analyzers.wire import (
     RESULT_FILE,
@@ -37,7 +39,13 @@ class OutFolderError(ValueError):
     """The folder for results cannot be used; the message says why."""
 
 
-def run_analysis(analyzer: Analyzer, study_folder: Path, out: Path, priors_folder: Path | None) -> AnalysisResult:
+def run_analysis(
+    analyzer: Analyzer,
+    study_folder: Path,
+    out: Path,
+    priors_folder: Path | None,
+    site_thresholds: Mapping[str, Any] | None = None,
+) -> AnalysisResult:
     """Analyse one study and write its OUT folder.
 
     The study folder is only read. The same input gives the same bytes.
@@ -48,6 +56,8 @@ def run_analysis(analyzer: Analyzer, study_folder: Path, out: Path, priors_folde
         Who is asked.
     study_folder, out, priors_folder : Path
         As in ``python -m analyzers NAME STUDY OUT --priors FOLDER``.
+    site_thresholds : mapping or None
+        Tables of a file of thresholds, by analyzer.
 
     Returns
     -------
@@ -56,13 +66,14 @@ def run_analysis(analyzer: Analyzer, study_folder: Path, out: Path, priors_folde
 
     Raises
     ------
-    OutFolderError, StudyFolderError, PriorsFolderError
-        If a folder cannot be used: the caller's fault.
+    OutFolderError, StudyFolderError, PriorsFolderError, ThresholdsError
+        If a folder or a threshold cannot be used: the caller's fault.
     ContractBrokenError
         If the analyzer's answer breaks the contract: its author's fault.
     Exception
         Whatever the analyzer raises: the analyzer's fault.
     """
+    analyzer, used = adjusted_by(analyzer, site_thresholds or {})
     _check_out(study_folder, out)
     study = open_study(study_folder)
     priors = read_priors(priors_folder) if priors_folder else ()
@@ -90,6 +101,7 @@ def run_analysis(analyzer: Analyzer, study_folder: Path, out: Path, priors_folde
         study=study_of(study.summary, study.ignored_files),
         pictures=pictures,
         affines_lps=_affines_lps(images, result),
+        thresholds=used,
     )
     return result
 

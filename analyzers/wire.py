@@ -9,7 +9,7 @@ with a folder whose ``result.json`` is written last, so that its presence means 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from analyzers.result_files import (
     study_of,
     write_result,
 )
+from analyzers.thresholds import ChangedThreshold, ThresholdFault, UsedThresholds
 
 __all__ = [
     "PRIOR_FILE",
@@ -39,11 +40,14 @@ __all__ = [
     "SUMMARY_SCHEMA",
     "AnalysedStudy",
     "AnalyzerIdentity",
+    "ChangedThreshold",
     "ContractBrokenError",
     "PictureFile",
     "PriorRecord",
     "ResultFile",
     "SegmentFile",
+    "ThresholdFault",
+    "UsedThresholds",
     "expectation_from_json",
     "expectation_to_json",
     "instance_from_json",
@@ -55,6 +59,8 @@ __all__ = [
     "study_of",
     "summary_from_json",
     "summary_to_json",
+    "threshold_faults_from_json",
+    "threshold_faults_to_json",
     "write_prior",
     "write_result",
     "write_summary",
@@ -149,6 +155,18 @@ def expectation_from_json(value: object) -> Expectation:
             return from_json(Missing, rest, "expectation")
         case other:
             raise ContractBrokenError(f"expectation.answer: expected complete or missing, found {other!r}")
+
+
+def threshold_faults_to_json(faults: Sequence[ThresholdFault]) -> list[dict[str, Any]]:
+    """``[{"path": ..., "what": ..., "remedy": ...}]``; empty when nothing is wrong."""
+    return [to_json(fault) for fault in faults]
+
+
+def threshold_faults_from_json(value: object) -> tuple[ThresholdFault, ...]:
+    """Read what :func:`threshold_faults_to_json` wrote; raises ContractBrokenError naming the key."""
+    if not isinstance(value, list):
+        raise ContractBrokenError("faults: expected a list")
+    return tuple(from_json(ThresholdFault, one, f"faults[{number}]") for number, one in enumerate(value))
 
 
 def _without_schema(value: object, schema: str, where: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from scp_node import console
 from scp_node.conformance import conformance_statement
 from scp_node.domain.study import StudyEvent, StudyState
 from scp_node.errors import NodeError, SettingsError, UnknownStudyError
-from scp_node.installed import installed_analyzers
+from scp_node.installed import installed_analyzers, threshold_faults
 from scp_node.journal import start_journal
 from scp_node.node import Node, is_running
 from scp_node.offline import Offline, analyzers_of
@@ -52,7 +52,9 @@ app = typer.Typer(
     "4 a peer does not answer.",
 )
 
-Config = Annotated[Path, typer.Option("--config", help="Folder with node.toml, peers.toml and routes.toml.")]
+Config = Annotated[
+    Path, typer.Option("--config", help="Folder with node.toml, peers.toml, routes.toml and thresholds.toml.")
+]
 StudyText = Annotated[str, typer.Argument(help="Study Instance UID, accession number or patient ID.")]
 Arguments = ParamSpec("Arguments")
 
@@ -96,7 +98,7 @@ def _remedy(error: OSError) -> str:
 def serve(config: Config = DEFAULT_CONFIG) -> None:
     """Run the node until SIGTERM: receive, analyse, deliver."""
     versions = installed_analyzers()
-    settings = load_settings(config, known_analyzers=versions)
+    settings = load_settings(config, known_analyzers=versions, check_thresholds=threshold_faults)
     start_journal(settings.node.log_level)
     Node(settings, versions).serve()
 
@@ -117,8 +119,8 @@ def demo(
 @app.command("check-config")
 @says_faults_plainly
 def check_config(config: Config = DEFAULT_CONFIG) -> None:
-    """Check the three files and say every fault at once."""
-    settings = load_settings(config, known_analyzers=installed_analyzers())
+    """Check the configuration files and say every fault at once."""
+    settings = load_settings(config, known_analyzers=installed_analyzers(), check_thresholds=threshold_faults)
     console.say(
         f"{config}: {len(settings.peers)} peers, {len(settings.routes)} routes, nothing wrong; "
         f"port {settings.node.receiving.port}, data in {settings.node.data_folder}"
@@ -135,7 +137,7 @@ def analyze(
 ) -> None:
     """Route, analyse and encode a study folder offline: no network, no store."""
     versions = installed_analyzers()
-    settings = load_settings(config, known_analyzers=versions)
+    settings = load_settings(config, known_analyzers=versions, check_thresholds=threshold_faults)
     offline = Offline(settings=settings, versions=versions, runner=LocalRunner(), progress=console.progress)
     if analyzer is not None and analyzer not in versions:
         console.complain(f"no analyzer is called {analyzer!r}; installed are {', '.join(sorted(versions))}")

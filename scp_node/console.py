@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from analyzers.wire import ChangedThreshold
 from scp_node.domain.delivery import DeliveryState
 from scp_node.domain.routing import Analyze, Routed
 from scp_node.domain.study import Study
@@ -247,6 +248,8 @@ def _job(line: JobLine, data_folder: Path) -> None:
 def _roles_and_gates(result: Mapping[str, Any]) -> None:
     answer = result["result"]
     say(f"  {result['outcome']}: {_in_a_sentence(answer)}")
+    for changed in (result.get("thresholds") or {}).get("changed", ()):
+        say(f"  threshold set by this site: {ChangedThreshold(**changed).in_words}")
     for role in answer.get("roles", ()):
         say(f"  series {role['series_instance_uid']}: {role['role'] or 'not used'} ({role['reason']})")
     for gate in answer.get("gates", ()):

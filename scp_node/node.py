@@ -101,7 +101,9 @@ class Node:
         settings, runner = self._settings.node, LocalRunner()
         self._complete = Complete(
             studies=self._studies,
-            expectations=Expectations(runner, niceness=settings.analysis.niceness),
+            expectations=Expectations(
+                runner, niceness=settings.analysis.niceness, thresholds=self._settings.thresholds
+            ),
             routes=self._settings.routes,
             patience=patience(settings.completion),
             association_hold_s=settings.completion.association_hold_s,
@@ -114,6 +116,7 @@ class Node:
             folders=self._folders,
             runner=runner,
             settings=settings.analysis,
+            thresholds=self._settings.thresholds,
             clock=now_utc,
             stopping=self._stopping.is_set,
         )
@@ -127,6 +130,7 @@ class Node:
             objects=settings.objects,
             peers=self._settings.peers,
             versions=versions,
+            thresholds=self._settings.thresholds,
             stopping=self._stopping.is_set,
         )
 

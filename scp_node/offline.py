@@ -24,8 +24,9 @@ from scp_node.inbound.examination import identity_of
 from scp_node.objects.manifest import OBJECTS_FOLDER, ManifestEntry, read_manifest
 from scp_node.objects.order import EncodingOrder, write_order
 from scp_node.pipeline.analyze import BAD_INPUT, attempt_fault
-from scp_node.pipeline.encode import DEFAULT_ANALYZER_SETTINGS, encoding_cause
+from scp_node.pipeline.encode import encoding_cause
 from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits, Runner
+from scp_node.pipeline.thresholds import settings_digest, threshold_arguments
 from scp_node.settings import Settings
 
 SUMMARY_TIME_S = 600.0
@@ -112,7 +113,8 @@ class Offline:
             (job / "out").mkdir()
             self.progress(f"{analyzer}: measuring")
             limits = self.settings.node.analysis
-            command = (sys.executable, "-m", "analyzers", analyzer, str(study.folder), str(job / "out"))
+            thresholds = threshold_arguments(self.settings.thresholds, analyzer, job)
+            command = (sys.executable, "-m", "analyzers", analyzer, str(study.folder), str(job / "out"), *thresholds)
             end = self._run(command, job / "stderr.log", limits.time_limit_s)
             fault = attempt_fault(end, job / "out", limits)
             if fault is not None:
@@ -138,7 +140,7 @@ class Offline:
             failure=None,
             identity=identity_of(pydicom.dcmread(files[0], stop_before_pixels=True)),
             input_digest=folder_digest(files),
-            settings_digest=DEFAULT_ANALYZER_SETTINGS,
+            settings_digest=settings_digest(self.settings.thresholds, analyzer),
             device_serial_number=objects.device_serial_number,
             institution_name=objects.institution_name,
         )

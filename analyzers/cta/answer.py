@@ -39,15 +39,14 @@ _PHASE_CODES = {
 }
 
 
-def analyze(images: StudyImages, priors: Sequence[Prior]) -> Assessed | NotAssessable:  # noqa: ARG001
+def analyze(
+    images: StudyImages,
+    priors: Sequence[Prior],  # noqa: ARG001
+    thresholds: CtaThresholds = DEFAULT,
+) -> Assessed | NotAssessable:
     """Measure liver, aorta, pump and catheter; earlier results are not used by this version."""
-    return analyze_with(images, DEFAULT)
-
-
-def analyze_with(images: StudyImages, thresholds: CtaThresholds) -> Assessed | NotAssessable:
-    """Measure with given thresholds."""
     scans, refusals = surveyed(images, thresholds)
-    roles = _roles(images, scans)
+    roles = _roles(images, scans, thresholds)
     if not scans:
         return NotAssessable(reasons=tuple(refusals) or ("No readable axial CT scan.",), roles=roles)
     liver_scan, liver = _liver(scans, thresholds)
@@ -139,7 +138,7 @@ def _phase_finding(scans: Sequence[Scan], liver_scan: Scan | None) -> Finding:
     )
 
 
-def _roles(images: StudyImages, scans: Sequence[Scan]) -> tuple[SeriesRole, ...]:
+def _roles(images: StudyImages, scans: Sequence[Scan], thresholds: CtaThresholds) -> tuple[SeriesRole, ...]:
     """Header roles, with what the pixels said about those that were read."""
     measured: dict[str, list[str]] = {}
     for scan in scans:
@@ -148,7 +147,7 @@ def _roles(images: StudyImages, scans: Sequence[Scan]) -> tuple[SeriesRole, ...]
         )
     return tuple(
         replace(role, reason="; ".join([role.reason, *measured.get(role.series_instance_uid, [])]))
-        for role in series_roles(images.summary)
+        for role in series_roles(images.summary, thresholds)
     )
 
 

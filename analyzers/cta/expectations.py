@@ -20,7 +20,7 @@ from analyzers.contract import (
     StudySummary,
 )
 from analyzers.cta.phase import Phase, phase_in_words
-from analyzers.cta.thresholds import DEFAULT, SeriesThresholds
+from analyzers.cta.thresholds import DEFAULT, CtaThresholds, SeriesThresholds
 
 CT_CLASSES = frozenset(
     {
@@ -63,9 +63,9 @@ class _Candidate:
     """Sorts the better series first: original, soft kernel, thin, many planes."""
 
 
-def expects(summary: StudySummary) -> Expectation:
+def expects(summary: StudySummary, thresholds: CtaThresholds = DEFAULT) -> Expectation:
     """Complete when there is an axial CT series and no series of the study lacks a plane between its ends."""
-    candidates, _ = _candidates(summary, DEFAULT.series)
+    candidates, _ = _candidates(summary, thresholds.series)
     if not candidates:
         return Missing(what=("an axial CT series that shows the liver",))
     gaps = [
@@ -78,9 +78,9 @@ def expects(summary: StudySummary) -> Expectation:
     return Complete(reason=f"{len(candidates)} axial CT series without a gap")
 
 
-def accepts(summary: StudySummary) -> Acceptance:
+def accepts(summary: StudySummary, thresholds: CtaThresholds = DEFAULT) -> Acceptance:
     """Name the best series of each phase."""
-    candidates, _ = _candidates(summary, DEFAULT.series)
+    candidates, _ = _candidates(summary, thresholds.series)
     if "CT" not in summary.modalities:
         return Decline(reason="no CT in the study")
     if not candidates:
@@ -88,16 +88,16 @@ def accepts(summary: StudySummary) -> Acceptance:
     chosen = _chosen(candidates)
     roles = {candidate.series.series_instance_uid: _PHASE_ROLES[candidate.phase] for candidate in chosen}
     named = ", ".join(sorted(set(roles.values())))
-    expectation = expects(summary)
+    expectation = expects(summary, thresholds)
     missing = expectation.what if isinstance(expectation, Missing) else ()
     return Accept(
         reason=f"{len(chosen)} of {len(summary.series)} series to read ({named})", roles=roles, missing=missing
     )
 
 
-def series_roles(summary: StudySummary) -> tuple[SeriesRole, ...]:
+def series_roles(summary: StudySummary, thresholds: CtaThresholds = DEFAULT) -> tuple[SeriesRole, ...]:
     """Every series of the study with the role that it got by its headers, or why it was left unread."""
-    candidates, unread = _candidates(summary, DEFAULT.series)
+    candidates, unread = _candidates(summary, thresholds.series)
     chosen = {candidate.series.series_instance_uid for candidate in _chosen(candidates)}
     roles = []
     for candidate in candidates:

@@ -43,9 +43,11 @@ _WANTED = {
 }
 
 
-def not_assessable(images: StudyImages, reasons: Sequence[str], gates: tuple[Gate, ...]) -> NotAssessable:
+def not_assessable(
+    images: StudyImages, reasons: Sequence[str], gates: tuple[Gate, ...], settings: MriThresholds
+) -> NotAssessable:
     """Say why nothing was measured."""
-    return NotAssessable(reasons=tuple(dict.fromkeys(reasons)), gates=gates, roles=_series_roles(images))
+    return NotAssessable(reasons=tuple(dict.fromkeys(reasons)), gates=gates, roles=_series_roles(images, settings))
 
 
 def assessed(
@@ -70,7 +72,7 @@ def assessed(
         ),
         segments=_segments(reading),
         gates=reading.gates,
-        roles=_series_roles(images),
+        roles=_series_roles(images, settings),
         limitations=_limitations(stacks, reading, settings),
     )
 
@@ -277,8 +279,8 @@ def _limits_of_search(stacks: StudyStacks, reading: Reading, settings: MriThresh
     return said
 
 
-def _series_roles(images: StudyImages) -> tuple[SeriesRole, ...]:
+def _series_roles(images: StudyImages, settings: MriThresholds) -> tuple[SeriesRole, ...]:
     return tuple(
         SeriesRole(series_instance_uid=uid, role=found.role.value, reason=found.reason)
-        for uid, found in study_roles(images.summary).items()
+        for uid, found in study_roles(images.summary, settings).items()
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from analyzers.contract import Accept, Acceptance, Complete, Decline, Expectation, Missing, SeriesSummary, StudySummary
 from analyzers.mri.roles import ENHANCED, Role, RoleOf, first_roles
 from analyzers.mri.sequences import SequenceFacts, facts_of
-from analyzers.mri.thresholds import DEFAULT
+from analyzers.mri.thresholds import DEFAULT, MriThresholds
 
 NOT_READ = ("", Role.LOCALIZER.value, Role.MRCP.value)
 _ORDERED_HBP = re.compile(r"gadoxet|primovist|eovist|gd-?eob", re.IGNORECASE)
@@ -17,7 +17,7 @@ _SPECIMENS = 6
 """Headers of one series that are looked at beside the first of each kind."""
 
 
-def study_roles(study: StudySummary) -> Mapping[str, RoleOf]:
+def study_roles(study: StudySummary, thresholds: MriThresholds = DEFAULT) -> Mapping[str, RoleOf]:
     """Role of every series by its UID; a series of several stacks has the role that is read first."""
     owners: list[str] = []
     facts: list[SequenceFacts] = []
@@ -26,7 +26,7 @@ def study_roles(study: StudySummary) -> Mapping[str, RoleOf]:
             for one in _kinds(series):
                 owners.append(series.series_instance_uid)
                 facts.append(one)
-    found = first_roles(facts, DEFAULT.series)
+    found = first_roles(facts, thresholds.series)
     roles: dict[str, RoleOf] = {}
     for series in study.series:
         own = [role for uid, role in zip(owners, found, strict=True) if uid == series.series_instance_uid]
@@ -34,33 +34,36 @@ def study_roles(study: StudySummary) -> Mapping[str, RoleOf]:
     return roles
 
 
-def role_names(study: StudySummary) -> Mapping[str, str]:
+def role_names(study: StudySummary, thresholds: MriThresholds = DEFAULT) -> Mapping[str, str]:
     """Series UID → role as routing and reports see it; only the series that are read."""
-    return {uid: found.role.value for uid, found in study_roles(study).items() if found.role.value not in NOT_READ}
+    roles = study_roles(study, thresholds)
+    return {uid: found.role.value for uid, found in roles.items() if found.role.value not in NOT_READ}
 
 
-def accepts(study: StudySummary) -> Acceptance:
+def accepts(study: StudySummary, thresholds: MriThresholds = DEFAULT) -> Acceptance:
     """Accept a study with a stack in which a liver could be outlined; decline others with the reason."""
     if "MR" not in study.modalities:
         return Decline(reason="The study holds no MR images.")
-    roles = role_names(study)
+    roles = role_names(study, thresholds)
     outlining = {name for name in roles.values() if name not in {Role.DWI, Role.ADC, Role.T1_FAT}}
     if not outlining:
-        reasons = sorted({found.reason for found in study_roles(study).values()})[:4]
+        reasons = sorted({found.reason for found in study_roles(study, thresholds).values()})[:4]
         return Decline(reason="No T1- or T2-weighted images to outline the liver in: " + "; ".join(reasons) + ".")
     return Accept(
-        reason=f"MR images to measure: {', '.join(sorted(set(roles.values())))}", roles=roles, missing=_missing(study)
+        reason=f"MR images to measure: {', '.join(sorted(set(roles.values())))}",
+        roles=roles,
+        missing=_missing(study, thresholds),
     )
 
 
-def expects(study: StudySummary) -> Expectation:
+def expects(study: StudySummary, thresholds: MriThresholds = DEFAULT) -> Expectation:
     """Complete when T1 with contrast, and T2 or diffusion, are there, and uptake images where the order names it."""
-    missing = _missing(study)
+    missing = _missing(study, thresholds)
     return Missing(what=missing) if missing else Complete(reason="all sequences that response is read from have come")
 
 
-def _missing(study: StudySummary) -> tuple[str, ...]:
-    present = {found.role for found in study_roles(study).values()}
+def _missing(study: StudySummary, thresholds: MriThresholds) -> tuple[str, ...]:
+    present = {found.role for found in study_roles(study, thresholds).values()}
     missing = []
     if not present & set(ENHANCED):
         missing.append("T1-weighted images with contrast")

@@ -14,7 +14,7 @@ from analyzers.contract import Assessed, Measurement, NotAssessable, Picture, Se
 from analyzers.mri.pages import rendered
 from analyzers.mri.roles import Role
 from analyzers.mri.stacks import NAMES, RoledStack, read_stacks
-from analyzers.mri.thresholds import DEFAULT
+from analyzers.mri.thresholds import DEFAULT, MriThresholds
 from analyzers.volume import StudyImages, Volume
 
 _INCHES = (14.0, 10.0)
@@ -29,9 +29,11 @@ _MOST_TELLING = (
 )  # fmt: skip
 
 
-def illustrate(images: StudyImages, result: Assessed | NotAssessable) -> Sequence[Picture]:
+def illustrate(
+    images: StudyImages, result: Assessed | NotAssessable, thresholds: MriThresholds = DEFAULT
+) -> Sequence[Picture]:
     """Draw the pages of a result."""
-    stacks = read_stacks(images, DEFAULT).stacks
+    stacks = read_stacks(images, thresholds).stacks
     if not stacks:
         return ()
     pages = [_overview(stacks, images, result)]

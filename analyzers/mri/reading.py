@@ -25,13 +25,15 @@ from analyzers.quality import truncation_gate
 from analyzers.volume import StudyImages, Volume
 
 
-def analyze(images: StudyImages, priors: Sequence[Prior]) -> Assessed | NotAssessable:
+def analyze(
+    images: StudyImages, priors: Sequence[Prior], thresholds: MriThresholds = DEFAULT
+) -> Assessed | NotAssessable:
     """Measure the liver and list candidates of lesions."""
-    stacks = read_stacks(images, DEFAULT)
-    reading = read_study(stacks, DEFAULT)
+    stacks = read_stacks(images, thresholds)
+    reading = read_study(stacks, thresholds)
     if isinstance(reading, Refusal):
-        return not_assessable(images, reading.reasons, reading.gates)
-    return assessed(images, stacks, reading, priors, DEFAULT)
+        return not_assessable(images, reading.reasons, reading.gates, thresholds)
+    return assessed(images, stacks, reading, priors, thresholds)
 
 
 def read_study(stacks: StudyStacks, settings: MriThresholds) -> Reading | Refusal:

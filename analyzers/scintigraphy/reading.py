@@ -42,10 +42,12 @@ class Readings:
     spect: SpectReading | SpectRefusal | None
 
 
-def analyze(images: StudyImages, priors: Sequence[Prior]) -> Assessed | NotAssessable:
+def analyze(
+    images: StudyImages, priors: Sequence[Prior], thresholds: Thresholds = DEFAULTS
+) -> Assessed | NotAssessable:
     """Read a perfusion study. Priors are not compared yet."""
     del priors
-    return conclude(images, read_study(images, DEFAULTS), DEFAULTS)
+    return conclude(images, read_study(images, thresholds), thresholds)
 
 
 def read_study(images: StudyImages, thresholds: Thresholds) -> Readings:

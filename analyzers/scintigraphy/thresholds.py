@@ -118,5 +118,12 @@ class Thresholds:
     spect_clear_of_liver_mm: float = 15.0
     """Margin for breathing and spill-over round the liver in SPECT (derived: the upper end of 10 to 15 mm)."""
 
+    def __post_init__(self) -> None:
+        """Refuse bounds that do not enclose their value, and flags in the wrong order."""
+        if not self.attenuation_factor_low <= self.attenuation_factor <= self.attenuation_factor_high:
+            raise ValueError("attenuation_factor lies from attenuation_factor_low to attenuation_factor_high")
+        if self.advisory_shunt_fraction > self.high_shunt_fraction:
+            raise ValueError("advisory_shunt_fraction is at most high_shunt_fraction")
+
 
 DEFAULTS = Thresholds()

@@ -59,6 +59,7 @@ def encode(job_folder: Path) -> tuple[ManifestEntry, ...]:
     result: AnalysisResult | None = None
     segments: Iterable[Segment] = ()
     pages: list[Page] = []
+    site_thresholds: tuple[str, ...] = ()
     out_folder = order.out_folder
     if out_folder is not None:
         answer = read_result(out_folder, masks=False)
@@ -66,16 +67,19 @@ def encode(job_folder: Path) -> tuple[ManifestEntry, ...]:
             raise EncodingError("the result is of another study than the order.")
         result = answer.result
         segments = (read_segment(out_folder, listed) for listed in answer.segments)
-        # Who analysed is said by the result: the analyzer may have been upgraded since.
+        # Who analysed, and by what, is said by the result: analyzer and configuration may have changed since.
         order = replace(order, analyzer_version=answer.analyzer.version)
+        if answer.thresholds is not None:
+            order = replace(order, settings_digest=answer.thresholds.digest)
+            site_thresholds = tuple(each.in_words for each in answer.thresholds.changed)
         pages = [read_page(out_folder / Path(each.file).name, each.frame) for each in answer.pictures]
-    return write_objects(make_objects(setting_of(order), result, pages, segments), job_folder)
+    return write_objects(make_objects(setting_of(order, site_thresholds), result, pages, segments), job_folder)
 
 
-def setting_of(order: EncodingOrder) -> Setting:
+def setting_of(order: EncodingOrder, site_thresholds: tuple[str, ...] = ()) -> Setting:
     """Read the sources of an order and fix the provenance of its objects."""
     study = read_sources(order.study_folder, order.study_instance_uid, order.identity)
-    return Setting(order=order, study=study, provenance=provenance_of(order))
+    return Setting(order=order, study=study, provenance=provenance_of(order), site_thresholds=site_thresholds)
 
 
 def make_objects(

@@ -45,6 +45,8 @@ class Setting:
     order: EncodingOrder
     study: SourceStudy
     provenance: Provenance
+    site_thresholds: tuple[str, ...] = ()
+    """What the site decides otherwise than the analyzer's defaults, one text for each threshold."""
 
     @property
     def moment(self) -> datetime:

@@ -23,6 +23,7 @@ from scp_node.errors import EncodingError
 from scp_node.objects import codes
 from scp_node.objects.modules import Setting
 from scp_node.objects.outlines import Points, drawn_points
+from scp_node.objects.plain_text import plain
 from scp_node.objects.segmentation import Segmentations, SegmentPlace
 
 _SIGNIFICANT_DIGITS = 7
@@ -158,8 +159,12 @@ def sites(site: Code | None, laterality: Code | None) -> list[FindingSite] | Non
 
 
 def algorithm(setting: Setting) -> AlgorithmIdentification:
-    """TID 4019, equal to Contributing Equipment."""
-    return AlgorithmIdentification(name=setting.provenance.model_name, version=setting.provenance.software_version)
+    """TID 4019, equal to Contributing Equipment; its parameters are what the site decides otherwise."""
+    return AlgorithmIdentification(
+        name=setting.provenance.model_name,
+        version=setting.provenance.software_version,
+        parameters=[plain(text) for text in setting.site_thresholds] or None,
+    )
 
 
 def _interval(half_width: float, unit: Code) -> MeasurementProperties:

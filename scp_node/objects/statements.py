@@ -57,7 +57,11 @@ def sections_of(result: AnalysisResult | None, setting: Setting, remarks: Iterab
     remarks : sentences
         What the encoding itself could not do.
     """
-    further = (*(f"Missing when the study was analysed: {what}" for what in setting.order.missing), *remarks)
+    further = (
+        *(f"Missing when the study was analysed: {what}" for what in setting.order.missing),
+        *(f"Threshold set by this site: {threshold}" for threshold in setting.site_thresholds),
+        *remarks,
+    )
     match result:
         case None:
             body = _failure(setting, further)

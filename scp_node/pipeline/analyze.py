@@ -20,6 +20,7 @@ from scp_node.errors import (
 )
 from scp_node.pipeline.folders import JobFolders, lend_result, snapshot, source_files
 from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits, Runner
+from scp_node.pipeline.thresholds import SiteThresholds, threshold_arguments
 from scp_node.settings import AnalysisSettings
 from scp_node.store.jobs import JobStore
 from scp_node.store.spool import Spool
@@ -39,6 +40,7 @@ class AnalyzeJobs:
     folders: JobFolders
     runner: Runner
     settings: AnalysisSettings
+    thresholds: SiteThresholds
     clock: Callable[[], datetime]
     """Read again while a child runs, to renew the lease."""
     stopping: Callable[[], bool]
@@ -112,8 +114,9 @@ class AnalyzeJobs:
 
     def _child(self, job: AnalysisJob, folder: Path) -> Child:
         places = (str(folder / "study"), str(folder / "out"), "--priors", str(folder / "priors"))
+        thresholds = threshold_arguments(self.thresholds, job.analyzer, folder)
         return Child(
-            command=(sys.executable, "-m", "analyzers", job.analyzer, *places),
+            command=(sys.executable, "-m", "analyzers", job.analyzer, *places, *thresholds),
             log=folder / "stderr.log",
             limits=Limits(
                 time_s=self.settings.time_limit_s,

@@ -19,6 +19,7 @@ from scp_node.objects.manifest import OBJECTS_FOLDER, ManifestEntry, ManifestErr
 from scp_node.objects.order import EncodingOrder, Predecessor, write_order
 from scp_node.pipeline.folders import JobFolders, snapshot, source_files
 from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits, Runner
+from scp_node.pipeline.thresholds import SiteThresholds, settings_digest
 from scp_node.settings import AnalysisSettings, ObjectSettings, Peer
 from scp_node.store.jobs import JobStore, NewObject
 from scp_node.store.spool import Spool
@@ -28,7 +29,6 @@ from scp_node.store.study_rows import StoredInstance
 REPORT_KINDS = frozenset({ObjectKind.REPORT, ObjectKind.TEXT_REPORT})
 AGAIN_S = 300.0
 """After an encoding that failed although there is nothing left to give up to."""
-DEFAULT_ANALYZER_SETTINGS = hashlib.sha256(b"analyzer defaults").hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,7 @@ class EncodeResults:
     peers: Mapping[str, Peer]
     versions: Mapping[str, str]
     """Installed analyzers and their versions."""
+    thresholds: SiteThresholds
     stopping: Callable[[], bool]
     failures: dict[int, int] = field(default_factory=dict)
     """Failed encodings by job since the start of the node; a restart begins anew."""
@@ -114,7 +115,7 @@ class EncodeResults:
             failure=f"the analyzer {job.last_cause}" if technical else None,
             identity=study.identity,
             input_digest=input_digest(instances),
-            settings_digest=DEFAULT_ANALYZER_SETTINGS,
+            settings_digest=settings_digest(self.thresholds, job.analyzer),
             predecessors=self._predecessors(job),
             missing=self.studies.decision(job.study_instance_uid).missing,
             object_kinds=frozenset(kind for peer in takers for kind in peer.objects) or frozenset(ObjectKind),

@@ -12,6 +12,7 @@ from analyzers.contract import Complete, Expectation, Missing, StudySummary
 from analyzers.wire import expectation_from_json, write_summary
 from scp_node.journal import journal
 from scp_node.pipeline.ports import Child, Limits, Runner
+from scp_node.pipeline.thresholds import SiteThresholds, threshold_arguments
 
 TIME_S = 60.0
 MEMORY_GIB = 2.0
@@ -21,8 +22,9 @@ REMEMBERED = 256
 class Expectations:
     """Answers of ``python -m analyzers NAME --expects``, remembered while the study stays as it is."""
 
-    def __init__(self, runner: Runner, *, niceness: int) -> None:
+    def __init__(self, runner: Runner, *, niceness: int, thresholds: SiteThresholds) -> None:
         self._runner = runner
+        self._thresholds = thresholds
         self._limits = Limits(time_s=TIME_S, memory_gib=MEMORY_GIB, niceness=niceness)
         self._answers: dict[tuple[str, str], Expectation | None] = {}
         self._journal = journal("pipeline.expectations")
@@ -58,7 +60,8 @@ class Expectations:
         with tempfile.TemporaryDirectory(prefix="hai-expects-") as folder:
             question = Path(folder) / "summary.json"
             write_summary(question, summary)
-            command = (sys.executable, "-m", "analyzers", analyzer, "--expects", str(question))
+            thresholds = threshold_arguments(self._thresholds, analyzer, Path(folder))
+            command = (sys.executable, "-m", "analyzers", analyzer, "--expects", str(question), *thresholds)
             child = Child(command=command, log=Path(folder) / "stderr", limits=self._limits)
             end = self._runner.run(child, started=lambda _pid, _at: None, wanted=lambda: True)
         answer = _parsed(end.stdout) if end.exit_code == 0 else None

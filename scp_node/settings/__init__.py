@@ -1,7 +1,8 @@
-"""The configuration: three TOML files, validated together, one frozen ``Settings``.
+"""The configuration: TOML files, validated together, one frozen ``Settings``.
 
-``node.py`` describes ``node.toml``, ``peers.py`` ``peers.toml``, ``routes.py`` ``routes.toml``; ``load.py`` reads all
-three and reports every fault at once. Nothing here is global: a ``Settings`` is made once and handed on.
+``node.py`` describes ``node.toml``, ``peers.py`` ``peers.toml``, ``routes.py`` ``routes.toml``; ``load.py`` reads them
+and ``thresholds.toml``, and reports every fault at once. Nothing here is global: a ``Settings`` is made once and handed
+on.
 """
 
 from scp_node.settings.load import Settings, load_settings

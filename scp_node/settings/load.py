@@ -1,19 +1,19 @@
-"""Read the three files, gather every fault, and make one frozen ``Settings``."""
+"""Read the configuration files, gather every fault, and make one frozen ``Settings``."""
 
 from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from scp_node.domain.routing import Route
 from scp_node.errors import Fault, SettingsError
-from scp_node.settings.node import NodeSettings, Table
+from scp_node.settings.node import NodeSettings
 from scp_node.settings.peers import Peer, PeersFile
 from scp_node.settings.routes import RoutesFile
 from scp_node.tls import TlsFilesError, server_context, validities
@@ -23,7 +23,11 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 """File systems whose locks and syncs a database cannot rely on."""
 
-File = TypeVar("File", bound=Table)
+File = TypeVar("File", bound=BaseModel)
+
+
+class ThresholdsFile(RootModel[dict[str, dict[str, Any]]]):
+    """The whole of ``thresholds.toml``: one table for each analyzer; what is in it the analyzers know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,25 +35,35 @@ class Settings:
     """The whole configuration, made once at start."""
 
     folder: Path
-    """Where the three files lie."""
+    """Where the files lie."""
     node: NodeSettings
     peers: Mapping[str, Peer]
     routes: tuple[Route, ...]
     release_peers: tuple[str, ...]
     """Peers for a study that a person releases although no route named any."""
+    thresholds: Mapping[str, Mapping[str, Any]]
+    """Analyzer → the thresholds that the site set otherwise, as ``thresholds.toml`` has them."""
     digest: str
-    """SHA-256 over the three files: names the configuration in the journal."""
+    """SHA-256 over the files: names the configuration in the journal."""
 
 
-def load_settings(folder: Path, *, known_analyzers: Collection[str] | None = None) -> Settings:
-    """Read ``node.toml``, ``peers.toml`` and ``routes.toml``.
+def load_settings(
+    folder: Path,
+    *,
+    known_analyzers: Collection[str] | None = None,
+    check_thresholds: Callable[[Mapping[str, Any]], Sequence[Fault]] | None = None,
+) -> Settings:
+    """Read ``node.toml``, ``peers.toml``, ``routes.toml`` and, where there is one, ``thresholds.toml``.
 
     Parameters
     ----------
     folder : Path
-        Folder that holds the three files.
+        Folder that holds the files.
     known_analyzers : collection of str, optional
         Names that routes may use; ``None`` leaves the names unchecked.
+    check_thresholds : function, optional
+        Asks the analyzers, who alone know their thresholds, for the faults of ``thresholds.toml``; ``None`` leaves them
+        unchecked.
 
     Raises
     ------
@@ -61,6 +75,9 @@ def load_settings(folder: Path, *, known_analyzers: Collection[str] | None = Non
     node = _read(folder / "node.toml", NodeSettings, faults, digest)
     peers = _read(folder / "peers.toml", PeersFile, faults, digest)
     routes = _read(folder / "routes.toml", RoutesFile, faults, digest)
+    thresholds = _read_thresholds(folder / "thresholds.toml", faults, digest)
+    if check_thresholds is not None and thresholds:
+        faults.extend(check_thresholds(thresholds))
     if node is not None:
         faults.extend(_node_faults(node))
     if peers is not None:
@@ -79,6 +96,7 @@ def load_settings(folder: Path, *, known_analyzers: Collection[str] | None = Non
         peers=peers.peer,
         routes=routes.routes(),
         release_peers=tuple(routes.deliver_to),
+        thresholds=thresholds,
         digest=digest.hexdigest(),
     )
 
@@ -97,6 +115,14 @@ def _read(path: Path, model: type[File], faults: list[Fault], digest: Any) -> Fi
     except ValidationError as error:
         faults.extend(_validation_faults(path.name, error))
     return None
+
+
+def _read_thresholds(path: Path, faults: list[Fault], digest: Any) -> dict[str, dict[str, Any]]:
+    """The tables of the file; none, where there is no such file."""
+    if not path.exists():
+        return {}
+    tables = _read(path, ThresholdsFile, faults, digest)
+    return {} if tables is None else tables.root
 
 
 def _validation_faults(file: str, error: ValidationError) -> Iterator[Fault]:

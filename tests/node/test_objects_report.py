@@ -167,9 +167,11 @@ def nm_result(image: Dataset) -> Assessed:
     )
 
 
-def objects(asked: EncodingOrder, result: AnalysisResult | None) -> dict[ObjectKind, list[Dataset]]:
+def objects(
+    asked: EncodingOrder, result: AnalysisResult | None, site_thresholds: tuple[str, ...] = ()
+) -> dict[ObjectKind, list[Dataset]]:
     made: dict[ObjectKind, list[Dataset]] = {kind: [] for kind in ObjectKind}
-    for each in make_objects(setting_of(asked), result, []):
+    for each in make_objects(setting_of(asked, site_thresholds), result, []):
         made[each.kind].append(each.dataset)
     return made
 
@@ -528,3 +530,18 @@ def test_a_line_that_is_not_on_an_image_of_the_study_is_refused(tmp_path: Path, 
 
     with pytest.raises(EncodingError, match="instance"):
         objects(order(save(images, tmp_path / "study")), spoilt)
+
+
+def test_both_reports_name_the_thresholds_that_the_site_set(tmp_path: Path) -> None:
+    images, told = slices(12), "liver.volume_ml = 400 to 4500 ml (default 500 to 4000 ml)"
+
+    made = objects(order(save(images, tmp_path / "study")), ct_result(images), (told,))
+
+    (report,), (text,) = made[ObjectKind.REPORT], made[ObjectKind.TEXT_REPORT]
+    parameters = [item.TextValue for item in items(report) if name_of(item) == "111002"]
+    assert parameters == [told] * len(groups(report))
+    assert f"Threshold set by this site: {told}" in sr_text(text)
+    assert complaints(report, tmp_path) == complaints(text, tmp_path) == []
+    silent = ct_objects(tmp_path / "silent")
+    assert "111002" not in [name_of(item) for item in items(silent[ObjectKind.REPORT][0])]
+    assert "Threshold set" not in sr_text(silent[ObjectKind.TEXT_REPORT][0])

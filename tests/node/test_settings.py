@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,3 +147,40 @@ def test_a_relative_data_folder_is_refused(tmp_path: Path) -> None:
 
     assert fault.key == "data_folder"
     assert "/var/lib/hai-node" in fault.remedy
+
+
+def test_a_site_without_thresholds_has_none_and_the_shipped_file_sets_none(config: Path) -> None:
+    shipped = load_settings(REPOSITORY / "config", check_thresholds=lambda _tables: pytest.fail("nothing to check"))
+
+    assert shipped.thresholds == load_settings(config).thresholds == {}
+
+
+def test_faults_of_thresholds_are_told_with_all_others(config: Path) -> None:
+    (config / "thresholds.toml").write_text("[cta.liver]\nvolume_ml = [4000, 500]\n", encoding="utf-8")
+    change(config, "node.toml", "port = 11112", "port = 0")
+    asked = []
+
+    def check(tables: Mapping[str, Any]) -> Sequence[Fault]:
+        asked.append(tables)
+        return [Fault(what="descends", file="thresholds.toml", key="cta.liver.volume_ml", remedy="turn it round")]
+
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(config, check_thresholds=check)
+
+    assert [fault.key for fault in refusal.value.faults] == ["receiving.port", "cta.liver.volume_ml"]
+    assert asked == [{"cta": {"liver": {"volume_ml": [4000, 500]}}}]
+
+
+@pytest.mark.parametrize("content", ["[cta", "cta = 3"])
+def test_thresholds_are_tables_of_toml(config: Path, content: str) -> None:
+    (config / "thresholds.toml").write_text(content, encoding="utf-8")
+
+    assert {fault.file for fault in faults(config)} == {"thresholds.toml"}
+
+
+def test_the_digest_of_the_configuration_covers_the_thresholds(config: Path) -> None:
+    before = load_settings(config).digest
+    (config / "thresholds.toml").write_text("[cta.liver]\nvolume_ml = [400, 5000]\n", encoding="utf-8")
+
+    assert load_settings(config).digest != before
+    assert load_settings(config).thresholds == {"cta": {"liver": {"volume_ml": [400, 5000]}}}

@@ -225,6 +225,7 @@ def node_under_test(
     attempts: int = 2,
     memory_limit_gib: float = 1.0,
     routes: str = ROUTES,
+    thresholds: str = "",
 ) -> Iterator[NodeUnderTest]:
     """Write a configuration with short waiting times, start the node, and end whatever is left of it."""
     config, data = folder / "config", folder / "data"
@@ -247,6 +248,7 @@ def node_under_test(
         f'host = "127.0.0.1"\nport = {pacs_port}\n{pacs}\n'
     )
     (config / "routes.toml").write_text(routes)
+    (config / "thresholds.toml").write_text(thresholds)
     behaviour = folder / "behaviour"
     node = NodeUnderTest(
         config=config,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,13 @@ VOLUME = Code(value="118565006", scheme="SCT", meaning="Volume")
 MILLILITRE = Code(value="cm3", scheme="UCUM", meaning="cubic centimeter")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeThresholds:
+    """What this analyzer decides with."""
+
+    fewest_planes: int = 1
+
+
 def expects(study: StudySummary) -> Expectation:
     return Complete(reason=f"{len(study.series)} series are enough")
 
@@ -46,9 +55,11 @@ def accepts(study: StudySummary) -> Acceptance:
     return Accept(reason="images", roles={series.series_instance_uid: "any" for series in study.series})
 
 
-def analyze(images: StudyImages, priors: Sequence[Prior]) -> Assessed | NotAssessable:
+def analyze(images: StudyImages, priors: Sequence[Prior], thresholds: ProbeThresholds) -> Assessed | NotAssessable:
     misbehave(BEHAVIOUR.read_text().strip() if BEHAVIOUR.is_file() else "fine")
     volume = images.with_role("any")[0].volumes[0]
+    if len(volume.planes) < thresholds.fewest_planes:
+        return NotAssessable(reasons=(f"fewer than {thresholds.fewest_planes} planes",))
     mask = np.zeros(volume.voxels_zyx.shape, dtype=bool)
     mask[:, 4:12, 4:12] = True
     liver = Segment(
@@ -95,6 +106,17 @@ def illustrate(images: StudyImages, result: Assessed | NotAssessable) -> Sequenc
     return [Picture(name="probe", rgb=np.full((64, 64, 3), 128, dtype=np.uint8))]
 
 
-ANALYZER = Analyzer(
-    name="probe", version="1.0.0", expects=expects, accepts=accepts, analyze=analyze, illustrate=illustrate
-)
+def analyzer_with(thresholds: ProbeThresholds) -> Analyzer:
+    return Analyzer(
+        name="probe",
+        version="1.0.0",
+        expects=expects,
+        accepts=accepts,
+        analyze=partial(analyze, thresholds=thresholds),
+        illustrate=illustrate,
+        thresholds=thresholds,
+        with_thresholds=analyzer_with,
+    )
+
+
+ANALYZER = analyzer_with(ProbeThresholds())

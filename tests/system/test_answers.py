@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pydicom
 import pytest
 from pydicom.uid import JPEGLSLossless, generate_uid
 
@@ -260,7 +263,12 @@ def test_a_pacs_that_was_away_gets_everything(node: NodeUnderTest, pacs: Misbeha
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeUnderTest, MisbehavingPacs]]:
     pacs_port = free_port()
     with (
-        node_under_test(tmp_path_factory.mktemp("node"), pacs_port=pacs_port, analysis="time_limit_s = 5.0") as node,
+        node_under_test(
+            tmp_path_factory.mktemp("node"),
+            pacs_port=pacs_port,
+            analysis="time_limit_s = 5.0",
+            thresholds="[probe]\nfewest_planes = 2\n",
+        ) as node,
         misbehaving_pacs("PACS", node_port=node.port, port=pacs_port) as pacs,
     ):
         yield node, pacs
@@ -287,6 +295,56 @@ def test_an_analyzer_that_fails_ends_in_a_technical_report_and_can_be_tried_agai
     assert node.command("requeue", patient.study).returncode == 0
     again = node.answered(patient.study, revision=2)
     assert {each.kind for each in again.jobs[-1].objects} == KINDS
+
+
+def test_a_threshold_of_the_site_decides_and_every_account_of_the_study_names_it(
+    impatient: tuple[NodeUnderTest, MisbehavingPacs], tmp_path: Path
+) -> None:
+    node, pacs = impatient
+    node.behave("fine")
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1))
+
+    told = node.answered(patient.study)
+
+    result = json.loads((node.data / told.jobs[0].out_folder / "result.json").read_text())
+    assert result["result"]["reasons"] == ["fewer than 2 planes"]
+    (report,) = [pacs.held[uid].header for uid in made_objects(told) if pacs.held[uid].header.Modality == "SR"]
+    named = "fewest_planes = 2 (default 1)"
+    assert f"Threshold set by this site: {named}" in sr_text(report)
+    assert f"settings {result['thresholds']['digest'][:16]}" in sr_text(report)
+    assert f"threshold set by this site: {named}" in node.command("explain", patient.study).stdout
+
+
+def test_an_offline_analysis_uses_the_thresholds_of_the_configuration(
+    impatient: tuple[NodeUnderTest, MisbehavingPacs], tmp_path: Path
+) -> None:
+    node, _ = impatient
+    node.behave("fine")
+    (tmp_path / "study").mkdir()
+    Patient(tmp_path / "study").slices(1)
+
+    ended = node.command("analyze", str(tmp_path / "study"), "--out", str(tmp_path / "out"), "--analyzer", "probe")
+
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads((tmp_path / "out" / "probe" / "result.json").read_text())
+    assert result["result"]["reasons"] == ["fewer than 2 planes"]
+    report = pydicom.dcmread(tmp_path / "out" / "probe" / "text-report.dcm")
+    assert "fewest_planes = 2 (default 1)" in sr_text(report)
+
+
+def test_a_threshold_that_no_analyzer_has_stops_the_start(
+    impatient: tuple[NodeUnderTest, MisbehavingPacs], tmp_path: Path
+) -> None:
+    node, _ = impatient
+    config = shutil.copytree(node.config, tmp_path / "config")
+    (config / "thresholds.toml").write_text("[probe]\nfewest_plane = 2\n")
+
+    for command in ("check-config", "serve"):
+        ended = replace(node, config=config).command(command)
+        assert ended.returncode == 2
+        assert "probe.fewest_plane" in ended.stderr
+        assert "did you mean fewest_planes?" in ended.stderr
 
 
 def test_the_log_holds_no_patient(node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path) -> None:
