@@ -179,6 +179,10 @@ def explanation(told: Explanation, data_folder: Path) -> None:
     study = told.study
     _out.rule(f"study {study.study_instance_uid}")
     say(f"{study.state}, revision {study.revision}, {_counted(study.instance_count, 'object')}: {study.state_reason}")
+    for former in told.former:
+        names = [("patient ID", former.patient_id), ("accession number", former.accession_number)]
+        named = ", ".join(f"{what} {name}" for what, name in names if name)
+        say(f"known by {named} until {former.replaced_at:%Y-%m-%d %H:%M:%S} UTC (headers corrected)")
     if study.conflict:
         say(f"held by a conflict: {study.conflict}")
     _series(told)

@@ -12,6 +12,7 @@ from analyzers.wire import instance_to_json
 from scp_node.domain.reception import HeldInstance, compare, pixel_form
 from scp_node.domain.study import ReceivedInstance, Reception, Study, StudyEvent, StudyState
 from scp_node.store import tables
+from scp_node.store.former_identities import remember_former
 from scp_node.store.job_rows import is_spent, supersede_unencoded
 from scp_node.store.repetitions import is_in_quarantine, is_leftover, is_own, is_recorded
 from scp_node.store.study_rows import find_study, identity_columns, require_study, subject_of
@@ -326,6 +327,7 @@ def _adopt_identity(connection: Connection, study: Study, received: ReceivedInst
     """The newest identity wins, unless it names nobody where the present one names somebody."""
     if received.identity == study.identity or (study.identity.patient_id and not received.identity.patient_id):
         return
+    remember_former(connection, study, received.identity, received.received_at)
     connection.execute(
         update(tables.study)
         .where(tables.study.c.study_instance_uid == study.study_instance_uid)

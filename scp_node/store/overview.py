@@ -19,6 +19,7 @@ from scp_node.store import tables
 from scp_node.store.alarms import Alarm, FailedJob, alarms_of, failed_jobs_of, quarantined_count
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
+from scp_node.store.former_identities import FormerIdentity, former_identities
 from scp_node.store.jobs import JobStore
 from scp_node.store.quarantine import Quarantine, QuarantinedObject
 from scp_node.store.studies import Decision, StudyStore
@@ -97,6 +98,8 @@ class Explanation:
     """Why a study is where it is."""
 
     study: Study
+    former: tuple[FormerIdentity, ...]
+    """What it was called before its headers were corrected."""
     decision: Decision
     series: tuple[SeriesLine, ...]
     correction_count: int
@@ -145,8 +148,10 @@ class Overview:
             series = _series(connection, study_instance_uid, senders)
             corrections = _correction_count(connection, study_instance_uid)
             out_folders = _out_folders(connection, study_instance_uid)
+            former = former_identities(connection, study_instance_uid)
         return Explanation(
             study=study,
+            former=former,
             decision=studies.decision(study_instance_uid),
             series=series,
             correction_count=corrections,

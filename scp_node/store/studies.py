@@ -16,6 +16,7 @@ from scp_node.store import associations, tables
 from scp_node.store.arrivals import Conflict, take
 from scp_node.store.associations import OpenAssociation
 from scp_node.store.database import Database
+from scp_node.store.former_identities import formerly
 from scp_node.store.priors import PriorRow, priors_of
 from scp_node.store.repetitions import is_own
 from scp_node.store.study_rows import StoredInstance, instance_of, require_study, study_of, subject_of
@@ -106,7 +107,7 @@ class StudyStore:
             return require_study(connection, study_instance_uid)
 
     def find(self, text: str) -> list[Study]:
-        """Studies by Study Instance UID, accession number or patient ID, newest first."""
+        """Studies by Study Instance UID, accession number or patient ID, present or former, newest first."""
         study = tables.study.c
         wanted = text.strip()
         if not wanted:
@@ -119,6 +120,7 @@ class StudyStore:
                         study.study_instance_uid == wanted,
                         study.accession_number == wanted,
                         study.patient_id == wanted,
+                        formerly(wanted),
                     )
                 )
                 .order_by(study.last_received_at.desc())

@@ -128,6 +128,16 @@ correction = Table(
     Column("byte_count", Integer, nullable=False),
 )
 
+former_identity = Table(
+    "former_identity",
+    metadata,
+    Column("former_id", Integer, primary_key=True),
+    _study_reference(),
+    Column("patient_id", String, nullable=False, index=True),
+    Column("accession_number", String, nullable=False, index=True),
+    Column("replaced_at", UtcDateTime, nullable=False),
+)
+
 quarantine = Table(
     "quarantine",
     metadata,

@@ -55,6 +55,19 @@ def running(data: Path) -> Iterator[None]:
         yield
 
 
+@pytest.mark.parametrize("asked", ["OLD-ID", "OLD-ACC", "P1", "A1", STUDY])
+def test_a_study_is_explained_by_the_number_that_people_still_know(config: Path, store: Database, asked: str) -> None:
+    studies = StudyStore(store)
+    studies.record(received(1, who=identity("OLD-ID", accession="OLD-ACC")), at(0))
+    studies.record(received(1, who=identity(), headers="corrected", after_s=60), at(60))
+
+    answer = run("explain", asked, config=config)
+
+    assert answer.exit_code == 0
+    told = "known by patient ID OLD-ID, accession number OLD-ACC until 2026-03-02 08:01:00 UTC (headers corrected)"
+    assert told in answer.said.splitlines()
+
+
 @pytest.mark.usefixtures("store", "running")
 def test_an_idle_node_needs_nobody(config: Path) -> None:
     answer = run("status", config=config)

@@ -8,6 +8,7 @@ import pytest
 from scp_node.domain.study import Reception, StudyEvent, StudyState
 from scp_node.errors import UnknownStudyError
 from scp_node.store.database import Database
+from scp_node.store.former_identities import former_identities
 from scp_node.store.quarantine import Quarantine
 from scp_node.store.studies import StudyStore
 from tests.node.store_samples import (
@@ -123,7 +124,6 @@ def test_a_corrected_name_becomes_the_identity_of_the_study(studies: StudyStore)
     assert study.identity == corrected
     assert not study.conflict
     assert [found.study_instance_uid for found in studies.find("A2")] == [STUDY]
-    assert studies.find("A1") == []
     assert [row.event for row in studies.events(STUDY)] == ["image-arrived", "header-corrected"]
 
 
@@ -283,6 +283,36 @@ def test_senders_are_told_by_series(studies: StudyStore) -> None:
     assert set(senders) == {f"{STUDY}.1", f"{STUDY}.7"}
     assert senders[f"{STUDY}.7"].called_aes == frozenset({"HAI_NODE"})
     assert senders[f"{STUDY}.7"].calling_aes == frozenset({"CT_SCANNER"})
+
+
+@pytest.mark.parametrize("text", ["A1", "P1", "A2", "P2"])
+def test_a_study_is_found_by_what_it_was_called_before_a_correction(studies: StudyStore, text: str) -> None:
+    studies.record(received(1), at(0))
+    studies.record(received(1, who=identity("P2", accession="A2"), headers="corrected"), at(60))
+
+    assert [found.study_instance_uid for found in studies.find(text)] == [STUDY]
+    assert studies.find("") == []
+
+
+def test_names_that_come_back_are_kept_once(studies: StudyStore, database: Database) -> None:
+    studies.record(received(1), at(0))
+    for number in range(1, 5):
+        who = identity("P2") if number % 2 else identity("P1")
+        studies.record(received(1, who=who, headers=f"correction {number}", after_s=60.0 * number), at(60 * number))
+
+    with database.reading() as connection:
+        former = former_identities(connection, STUDY)
+
+    assert [(each.patient_id, each.accession_number) for each in former] == [("P1", "A1"), ("P2", "A1")]
+    assert former[0].replaced_at == at(60)
+
+
+def test_a_name_that_nobody_had_is_not_remembered(studies: StudyStore, database: Database) -> None:
+    studies.record(received(1, who=identity("", accession="")), at(0))
+    studies.record(received(1, who=identity(), headers="named"), at(60))
+
+    with database.reading() as connection:
+        assert former_identities(connection, STUDY) == ()
 
 
 @pytest.mark.parametrize("text", [STUDY, "A1", "P1", " P1 "])
