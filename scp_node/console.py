@@ -203,7 +203,8 @@ def _event_lines(events: Iterable[EventRow]) -> Iterator[str]:
 
 
 def _event_text(event: EventRow) -> str:
-    change = f" {event.state_before} -> {event.state_after}" if event.state_after else ""
+    changed = event.state_after and event.state_after != event.state_before
+    change = f" {event.state_before} -> {event.state_after}" if changed else ""
     return f"{event.subject} {event.event}{change}{f': {event.reason}' if event.reason else ''}"
 
 

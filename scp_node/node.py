@@ -17,11 +17,13 @@ from scp_node.domain.completion import Patience
 from scp_node.errors import NodeError
 from scp_node.journal import journal
 from scp_node.metrics import NodeCollector, counts_folder, serve_metrics
+from scp_node.outbound.counting import FoundCounts
 from scp_node.outbound.courier import PeerCourier
 from scp_node.pipeline.analyze import AnalyzeJobs
 from scp_node.pipeline.children import LocalRunner
 from scp_node.pipeline.clock import Clock, now_utc
 from scp_node.pipeline.complete import Complete
+from scp_node.pipeline.count import ArchiveCounts, CountInstances
 from scp_node.pipeline.deliver import DeliverToPeer
 from scp_node.pipeline.encode import EncodeResults
 from scp_node.pipeline.expectations import Expectations
@@ -41,6 +43,7 @@ from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
 
 TICK_S = 0.5
+COUNT_S = 2.0
 LEASES_S = 5.0
 RETENTION_S = 600.0
 STOP_LOOK_S = 0.2
@@ -98,7 +101,7 @@ class Node:
         self._folders = JobFolders(data_folder=data_folder)
 
     def _make_stages(self, versions: Mapping[str, str]) -> None:
-        settings, runner = self._settings.node, LocalRunner()
+        settings, runner, counts = self._settings.node, LocalRunner(), ArchiveCounts()
         self._complete = Complete(
             studies=self._studies,
             expectations=Expectations(
@@ -107,6 +110,15 @@ class Node:
             routes=self._settings.routes,
             patience=patience(settings.completion),
             association_hold_s=settings.completion.association_hold_s,
+            counts=counts,
+        )
+        self._count = CountInstances(
+            studies=self._studies,
+            archive=FoundCounts(settings=self._settings),
+            counts=counts,
+            peers={peer.ae_title: name for name, peer in self._settings.peers.items() if peer.counts_instances},
+            quiet_s=settings.completion.quiet_when_complete_s,
+            stopping=self._stopping.is_set,
         )
         self._route = RouteStudies(studies=self._studies, jobs=self._jobs, routes=self._settings.routes)
         self._analyze = AnalyzeJobs(
@@ -192,7 +204,10 @@ class Node:
     def _wound_clock(self) -> Clock:
         slots = self._settings.node.analysis.max_jobs
         receiving_peers = [name for name, peer in self._settings.peers.items() if peer.receives]
-        clock = Clock(threads=slots + len(receiving_peers))
+        counted = bool(self._count.peers)
+        clock = Clock(threads=slots + len(receiving_peers) + counted)
+        if counted:
+            clock.every(COUNT_S, "count", StageRunner(self._count).run)
         clock.every(TICK_S, "complete", StageRunner(self._complete).run)
         clock.every(TICK_S, "route", StageRunner(self._route).run)
         for slot in range(slots):

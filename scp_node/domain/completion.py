@@ -1,12 +1,13 @@
 """When a study is complete: by content where an analyzer can tell, else by silence, in any case at the cap.
 
-Quiet times run from the last usable image. An analyzer that finds everything it expects shortens them; nothing ever
-lengthens them. An open association holds its study only for a while after its last instance.
+Quiet times run from the last usable image. An analyzer that finds everything it expects shortens them, and so does an
+archive that sent the study and holds no more of it; nothing ever lengthens them. An open association holds its study
+only for a while after its last instance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -61,8 +62,48 @@ class Reception:
     """An association that brought an image of this study is open, and its hold has not run out."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedSeries:
+    """One series as an archive holds it."""
+
+    series_instance_uid: str
+    modality: str
+    instance_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveCount:
+    """What an archive's count says of a study that we wait for."""
+
+    holds_no_more: bool
+    """Every series has come with as many objects as the archive holds, and the archive has no other of its kind."""
+    sentence: str
+
+
+def compared(peer: str, received: Mapping[str, int], archived: Sequence[ArchivedSeries]) -> ArchiveCount:
+    """Compare what came (series UID → number of objects) with what the peer holds.
+
+    Series of another modality than those that came are left out: an archive also keeps reports, and our own answers.
+    """
+    held = {series.series_instance_uid: series for series in archived}
+    kinds = {series.modality for series in archived if series.series_instance_uid in received}
+    wanted = {uid: series for uid, series in held.items() if uid in received or series.modality in kinds}
+    count, total = sum(received.values()), sum(series.instance_count for series in wanted.values())
+    same = bool(received) and {uid: series.instance_count for uid, series in wanted.items()} == dict(received)
+    if not wanted:
+        return ArchiveCount(holds_no_more=False, sentence=f"{peer} does not hold the study")
+    if same:
+        return ArchiveCount(holds_no_more=True, sentence=f"{peer} holds no more than the {count} images that came")
+    told = f"{peer} holds {total} images in {len(wanted)} series; {count} in {len(received)} series came"
+    return ArchiveCount(holds_no_more=False, sentence=told)
+
+
 def completeness(
-    now: datetime, reception: Reception, expectation: Expectation | None, patience: Patience
+    now: datetime,
+    reception: Reception,
+    expectation: Expectation | None,
+    patience: Patience,
+    archive: ArchiveCount | None = None,
 ) -> Ready | NotYet:
     """Decide whether to go on waiting.
 
@@ -76,6 +117,8 @@ def completeness(
         The analyzers' answer on the headers; ``None`` when nobody was asked (no route, or too early to ask).
     patience : Patience
         The waiting times.
+    archive : ArchiveCount or None
+        The count of the archive that sent the study; ``None`` when none was asked.
     """
     missing = expectation.what if isinstance(expectation, Missing) else ()
     cap_at = reception.first_received_at + timedelta(seconds=patience.cap_s)
@@ -84,12 +127,18 @@ def completeness(
     if reception.association_open:
         return NotYet(until=min(cap_at, now + timedelta(seconds=1)), why="an association that brought images is open")
     quiet_s = patience.quiet_s(reception.modalities)
-    if isinstance(expectation, Complete) and patience.quiet_when_complete_s < quiet_s:
-        quiet_s, reason = patience.quiet_when_complete_s, expectation.reason
-    else:
-        reason = "no image for the quiet time"
+    reason = "no image for the quiet time"
+    shorter = _reason_to_hurry(expectation, archive)
+    if shorter and patience.quiet_when_complete_s < quiet_s:
+        quiet_s, reason = patience.quiet_when_complete_s, shorter
     quiet_at = reception.last_received_at + timedelta(seconds=quiet_s)
     if now >= quiet_at:
         return Ready(reason=f"{reason}; quiet for {quiet_s:g} s", missing=missing)
     waiting_for = f"waiting for {', '.join(missing)}" if missing else f"quiet time of {quiet_s:g} s"
     return NotYet(until=min(quiet_at, cap_at), why=waiting_for)
+
+
+def _reason_to_hurry(expectation: Expectation | None, archive: ArchiveCount | None) -> str:
+    if isinstance(expectation, Complete):
+        return expectation.reason
+    return archive.sentence if archive is not None and archive.holds_no_more else ""

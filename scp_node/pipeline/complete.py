@@ -12,6 +12,7 @@ from scp_node.domain.completion import NotYet, Patience, Ready, Reception, compl
 from scp_node.domain.outcome import Done, Outcome, Wait
 from scp_node.domain.routing import Analyze, Route, decide
 from scp_node.domain.study import Study, StudyEvent, StudyState
+from scp_node.pipeline.count import ArchiveCounts, state_key
 from scp_node.pipeline.expectations import Expectations
 from scp_node.store.studies import StudyStore
 
@@ -25,6 +26,7 @@ class Complete:
     routes: tuple[Route, ...]
     patience: Patience
     association_hold_s: float
+    counts: ArchiveCounts
 
     @property
     def name(self) -> str:
@@ -36,8 +38,12 @@ class Complete:
         return self.studies.in_state(StudyState.RECEIVING)
 
     def key(self, item: Study) -> str:
-        """A new image makes it worth looking again."""
-        return f"{item.study_instance_uid} {item.instance_count} {item.last_received_at.isoformat()}"
+        """A new image makes it worth looking again, and so does an archive's count."""
+        return f"{state_key(item)} {self._is_counted(item)}"
+
+    def _is_counted(self, item: Study) -> bool:
+        count = self.counts.of(item)
+        return count is not None and count.holds_no_more
 
     def step(self, item: Study, now: datetime) -> Outcome:
         """Ask whether the study is complete, and say so to the store."""
@@ -50,7 +56,7 @@ class Complete:
         )
         ask_at = item.last_received_at + timedelta(seconds=self.patience.quiet_when_complete_s)
         expectation = self._expectation(item, summary) if now >= ask_at else None
-        verdict = completeness(now, reception, expectation, self.patience)
+        verdict = completeness(now, reception, expectation, self.patience, self.counts.of(item))
         if isinstance(verdict, NotYet):
             return Wait(until=verdict.until if now >= ask_at else min(verdict.until, ask_at), why=verdict.why)
         return self._close(item, verdict, now)
@@ -59,7 +65,7 @@ class Complete:
         decision = decide(summary, self.studies.senders(item.study_instance_uid), self.routes).decision
         if not isinstance(decision, Analyze):
             return None
-        return self.expectations.ask(summary, decision.analyzers, self.key(item))
+        return self.expectations.ask(summary, decision.analyzers, state_key(item))
 
     def _close(self, item: Study, verdict: Ready, now: datetime) -> Outcome:
         uid = item.study_instance_uid

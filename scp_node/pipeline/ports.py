@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from scp_node.domain.completion import ArchivedSeries
 from scp_node.domain.outcome import Outcome
 
 
@@ -20,6 +21,19 @@ class Courier(Protocol):
 
     def confirm(self, peer: str, now: datetime) -> Outcome:
         """Ask for, and act on, proof that the peer holds what it accepted."""
+
+
+class Archive(Protocol):
+    """An archive that can be asked what it holds."""
+
+    def series_of(self, peer: str, study_instance_uid: str) -> tuple[ArchivedSeries, ...]:
+        """Every series of a study that the peer holds, with the number of its objects.
+
+        Raises
+        ------
+        DeliveryError
+            If the peer cannot be asked.
+        """
 
 
 class Ending(StrEnum):

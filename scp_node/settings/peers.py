@@ -42,6 +42,8 @@ class Peer(Table):
     verification: Annotated[Verification, Field(strict=False)] = Verification.COMMITMENT
     check_identity: bool = False
     """Ask it (C-FIND) for its present patient ID and accession number before delivery; a difference withholds."""
+    counts_instances: bool = False
+    """While a study that it sends arrives, ask it (C-FIND) how many objects it holds; equal counts shorten the wait."""
     objects: Annotated[tuple[ObjectKind, ...], Field(strict=False, min_length=1)] = tuple(ObjectKind)
     """Which kinds of objects it receives."""
     groups_without_coordinates: bool = False
@@ -63,6 +65,8 @@ class Peer(Table):
             raise ValueError("give host and port together, or neither")
         if self.may_send and not self.addresses:
             raise ValueError("a peer that may_send needs its addresses")
+        if self.counts_instances and not (self.may_send and self.receives):
+            raise ValueError("counts_instances needs may_send, host and port: it is asked about what it sends")
         return self
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from scp_node.domain.routing import Sender
 from scp_node.domain.study import Identity, ReceivedInstance, Reception, Study, StudyEvent, StudyState
@@ -166,6 +166,17 @@ class StudyStore:
             for series, titles in called.items()
         }
 
+    def series_counts(self, study_instance_uid: str) -> dict[str, int]:
+        """By series UID: how many images that an analyzer could use came of a study."""
+        instance = tables.instance.c
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(instance.series_instance_uid, func.count().label("number"))
+                .where(instance.study_instance_uid == study_instance_uid, instance.usable_image.is_(True))
+                .group_by(instance.series_instance_uid)
+            )
+            return {row.series_instance_uid: row.number for row in rows}
+
     def events(self, study_instance_uid: str) -> list[EventRow]:
         """Everything that happened to a study, its jobs and its deliveries, oldest first."""
         with self._database.reading() as connection:
@@ -236,6 +247,17 @@ class StudyStore:
             completion_reason=completion.reason if completion else "",
             missing=tuple(completion.detail.get("missing", ())) if completion else (),
         )
+
+    def note_archive_count(self, study_instance_uid: str, told: str, now: datetime) -> None:
+        """Note what an archive's count said while the study waited."""
+        with self._database.writing() as connection:
+            note(
+                connection,
+                subject_of(require_study(connection, study_instance_uid)),
+                "archive-counted",
+                now=now,
+                reason=told,
+            )
 
     def resolve_conflict(self, study_instance_uid: str, now: datetime) -> None:
         """A person accepts the study as it is. It stays held until it is released; purged sources stay purged."""

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzers.contract import Complete, Expectation, Missing
-from scp_node.domain.completion import NotYet, Patience, Ready, Reception, completeness
+from scp_node.domain.completion import (
+    ArchiveCount,
+    ArchivedSeries,
+    NotYet,
+    Patience,
+    Ready,
+    Reception,
+    compared,
+    completeness,
+)
 
 FIRST = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PATIENCE = Patience(
@@ -90,3 +100,79 @@ def test_no_expectation_lengthens_the_wait(
     if isinstance(asked, NotYet):
         assert asked.until > at(now_s)
         assert asked.until <= FIRST + timedelta(seconds=PATIENCE.cap_s)
+
+
+def archived(**counts: int) -> list[ArchivedSeries]:
+    """Series by UID; what begins with ``sr`` is a report."""
+    return [
+        ArchivedSeries(series_instance_uid=uid, modality="SR" if uid.startswith("sr") else "CT", instance_count=count)
+        for uid, count in counts.items()
+    ]
+
+
+ALL_CAME = ArchiveCount(holds_no_more=True, sentence="pacs holds no more than the 40 images that came")
+MORE_TO_COME = ArchiveCount(holds_no_more=False, sentence="pacs holds 60 images")
+
+
+@pytest.mark.parametrize("held", [{"a": 40, "b": 20}, {"a": 40, "b": 20, "sr1": 3}])
+def test_an_archive_that_holds_what_came_and_reports_holds_no_more(held: dict[str, int]) -> None:
+    count = compared("pacs", {"a": 40, "b": 20}, archived(**held))
+
+    assert count == ArchiveCount(holds_no_more=True, sentence="pacs holds no more than the 60 images that came")
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ({"a": 41, "b": 20}, "pacs holds 61 images in 2 series; 60 in 2 series came"),
+        ({"a": 40, "b": 20, "c": 7}, "pacs holds 67 images in 3 series; 60 in 2 series came"),
+        ({"a": 39, "b": 20}, "pacs holds 59 images in 2 series; 60 in 2 series came"),
+        ({"a": 40}, "pacs holds 40 images in 1 series; 60 in 2 series came"),
+        ({}, "pacs does not hold the study"),
+        ({"sr1": 3}, "pacs does not hold the study"),
+    ],
+)
+def test_any_other_count_proves_nothing(held: dict[str, int], told: str) -> None:
+    count = compared("pacs", {"a": 40, "b": 20}, archived(**held))
+
+    assert count == ArchiveCount(holds_no_more=False, sentence=told)
+
+
+def test_nothing_received_is_never_everything() -> None:
+    assert not compared("pacs", {}, archived(a=1)).holds_no_more
+
+
+@pytest.mark.parametrize("expectation", [None, Missing(what=("posterior view",))])
+def test_an_archive_that_holds_no_more_shortens_the_wait(expectation: Missing | None) -> None:
+    verdict = completeness(at(80), reception(), expectation, PATIENCE, ALL_CAME)
+
+    assert isinstance(verdict, Ready)
+    assert verdict.reason == "pacs holds no more than the 40 images that came; quiet for 20 s"
+    assert verdict.missing == (expectation.what if expectation else ())
+
+
+def test_a_study_waits_for_its_association_whatever_the_archive_holds() -> None:
+    held = reception(association_open=True)
+
+    assert isinstance(completeness(at(500), held, None, PATIENCE, ALL_CAME), NotYet)
+
+
+@given(
+    seconds=st.floats(0.0, 10_000.0),
+    last_s=st.floats(0.0, 7000.0),
+    is_open=st.booleans(),
+    expectation=st.sampled_from([None, Complete(reason="all"), Missing(what=("views",))]),
+    archive=st.sampled_from([ALL_CAME, MORE_TO_COME]),
+)
+def test_an_archive_never_prolongs_the_wait(
+    seconds: float, last_s: float, is_open: bool, expectation: Expectation | None, archive: ArchiveCount
+) -> None:
+    how = reception(last_s=last_s, association_open=is_open)
+
+    without = completeness(at(seconds), how, expectation, PATIENCE)
+    with_count = completeness(at(seconds), how, expectation, PATIENCE, archive)
+
+    if isinstance(without, Ready):
+        assert isinstance(with_count, Ready)
+    if archive is MORE_TO_COME:
+        assert with_count == without

@@ -76,6 +76,8 @@ class Misbehaviour:
     """SOP Instance UIDs or SOP classes that it does not commit to, nor finds, though it has them."""
     forwards_back: bool = False
     """Sends every object that it receives back to the node."""
+    counts: bool = True
+    """Tells how many instances a series has; an optional key, which many leave out."""
     files_under: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """By Study Instance UID: the patient ID and accession number that it answers to a query."""
 
@@ -203,8 +205,15 @@ class MisbehavingPacs:
         for uid, held in list(self.held.items()):
             if uid in self.misbehaviour.disowns or held.header.StudyInstanceUID != asked.StudyInstanceUID:
                 continue
-            key = str(held.header.StudyInstanceUID) if level == "STUDY" else uid
-            if (level == "IMAGE" and uid != asked.SOPInstanceUID) or key in seen:
+            if any(
+                asked.get(keyword) not in (None, "", held.header[keyword].value)
+                for keyword in ("SeriesInstanceUID", "SOPInstanceUID")
+            ):
+                continue
+            key = {"STUDY": str(held.header.StudyInstanceUID), "SERIES": str(held.header.SeriesInstanceUID)}.get(
+                level, uid
+            )
+            if key in seen:
                 continue
             seen.add(key)
             yield 0xFF00, self._match(held.header, level)
@@ -219,6 +228,11 @@ class MisbehavingPacs:
         )
         if level == "IMAGE":
             match.SeriesInstanceUID, match.SOPInstanceUID = header.SeriesInstanceUID, header.SOPInstanceUID
+        if level == "SERIES":
+            match.SeriesInstanceUID, match.Modality = header.SeriesInstanceUID, header.Modality
+            series = [held for held in self.held.values() if held.header.SeriesInstanceUID == header.SeriesInstanceUID]
+            if self.misbehaviour.counts:
+                match.NumberOfSeriesRelatedInstances = len(series)
         return match
 
     # --- commitment ---

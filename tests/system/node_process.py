@@ -226,6 +226,7 @@ def node_under_test(
     memory_limit_gib: float = 1.0,
     routes: str = ROUTES,
     thresholds: str = "",
+    quiet_s: float = 3.0,
 ) -> Iterator[NodeUnderTest]:
     """Write a configuration with short waiting times, start the node, and end whatever is left of it."""
     config, data = folder / "config", folder / "data"
@@ -235,7 +236,7 @@ def node_under_test(
         f'data_folder = "{data}"\nlog_level = "debug"\n'
         f'[receiving]\nae_titles = ["HAI_NODE", "HAI_FORCE"]\nbind_address = "127.0.0.1"\nport = {port}\n'
         f"keep_free_gib = 0.1\n{receiving}\n"
-        "[completion]\nquiet_ct_s = 3.0\nquiet_mr_s = 3.0\nquiet_nm_s = 3.0\nquiet_other_s = 3.0\n"
+        f"[completion]\nquiet_ct_s = {quiet_s}\nquiet_mr_s = 3.0\nquiet_nm_s = 3.0\nquiet_other_s = 3.0\n"
         f"quiet_when_complete_s = 1.0\nassociation_hold_s = 4.0\n"
         f"[analysis]\nretry_s = 0.5\nattempts = {attempts}\nlease_s = 5.0\n"
         f"memory_limit_gib = {memory_limit_gib}\n{analysis}\n"
