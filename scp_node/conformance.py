@@ -207,9 +207,9 @@ port, with the SCP role negotiated by SCP/SCU role selection.
 ### 4.3 Query SCU
 
 C-FIND, Study Root, where a peer is asked: at IMAGE level by Study, Series and SOP Instance UID, to see that an object
-is held; at STUDY level by Study Instance UID, to compare Patient ID and Accession Number before delivery; at SERIES level
-by Study Instance UID, for Modality and Number of Series Related Instances (else at IMAGE level by Series Instance UID),
-while a study that the peer sends is arriving."""
+is held; at STUDY level by Study Instance UID, to compare Patient ID and Accession Number before delivery; at SERIES
+level by Study Instance UID, for Modality and Number of Series Related Instances (else at IMAGE level by Series Instance
+UID), while a study that the peer sends is arriving."""
 
 
 def _network(settings: Settings) -> str:
