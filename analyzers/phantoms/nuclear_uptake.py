@@ -78,11 +78,15 @@ def draw_lung_shunt(request: PhantomRequest) -> float:
     """Draw the true lung shunt fraction.
 
     Log-normal with mean 0.06 and most values from 0.02 to 0.15, cut at 0.004 and 0.20, as published for pump patients
-    (mean 6.2 %, range 0.4 to 32 %); the variant ``lung-shunt-high`` lies from 0.20 to 0.32.
+    (mean 6.2 %, range 0.4 to 32 %); the variant ``lung-shunt-high`` lies from 0.20 to 0.32, ``lung-shunt-raised`` from
+    0.07 to 0.10: usual in patients, and large beside the error of the measurement.
     """
     rng = request.rng("lung shunt")
     usual = float(np.clip(np.exp(rng.normal(np.log(0.051), 0.6)), 0.004, 0.20))
     high = float(rng.uniform(0.20, 0.32))
+    raised = float(rng.uniform(0.07, 0.10))
+    if request.has("lung-shunt-raised"):
+        return raised
     return high if request.has("lung-shunt-high") else usual
 
 

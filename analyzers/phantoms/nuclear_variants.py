@@ -14,6 +14,7 @@ VARIANTS = {
     "lung-shunt-high": "lung shunt fraction from 0.20 to 0.32",
     "free-pertechnetate": "free tracer in stomach wall, thyroid, salivary glands, kidneys and bladder",
     "hot-tip": "tracer clings to the tip of the catheter",
+    "lung-shunt-raised": "lung shunt fraction from 0.07 to 0.10",
     "pocket-extravasation": "a large part was spilt round the pump; the field lies lower",
     "low-counts": "exposed for a twentieth of the time",
     "motion": "the patient slips during the exposure",
@@ -48,6 +49,7 @@ _UPTAKE_OF_A_PUMP_STUDY = (
     "lung-shunt-high",
     "free-pertechnetate",
     "hot-tip",
+    "lung-shunt-raised",
     "pocket-extravasation",
     "extrahepatic-stomach",
     "extrahepatic-duodenum",
@@ -67,6 +69,7 @@ CONFLICTS = (
     frozenset({"no-posterior", "laterals"}),
     frozenset({"whole-body", "laterals"}),
     frozenset({"scatter-window", "dual-isotope"}),
+    frozenset({"lung-shunt-high", "lung-shunt-raised"}),
     # A scan of the whole body and the field of a tomography lie at different heights.
     *(frozenset({"whole-body", name}) for name in ("dynamic", "tomo", "spect", "spect-nac", "spect-ct")),
     *(frozenset({"not-hai", name}) for name in _UPTAKE_OF_A_PUMP_STUDY),

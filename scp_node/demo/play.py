@@ -46,6 +46,8 @@ from scp_node.store.overview import Explanation, JobLine, Overview
 
 KINDS = ("cta", "mri", "scintigraphy")
 """The longest first: it decides when all are done."""
+VARIANTS: Mapping[str, tuple[str, ...]] = {"scintigraphy": ("--variant", "lung-shunt-raised")}
+"""What a study must have so that the comparison can fail: a shunt larger than its tolerance."""
 LONGEST_S = 600.0
 POLL_S = 0.5
 PHANTOM_S = 300.0
@@ -210,6 +212,7 @@ def _make_and_send(
 
 def _make(kind: str, folder: Path, seed: int, given_up: threading.Event) -> None:
     command = [sys.executable, "-m", "analyzers.phantoms", kind, str(folder), "--seed", str(seed), "--size", "small"]
+    command += VARIANTS.get(kind, ())
     log = folder.with_suffix(".log")
     deadline_s = time.monotonic() + PHANTOM_S
     with log.open("wb") as stream, start_process(command, stream) as process:

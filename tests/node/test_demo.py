@@ -13,10 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
+from analyzers.phantoms.nuclear_uptake import draw_lung_shunt
+from analyzers.phantoms.request import PhantomRequest
 from scp_node.demo.comparison import KEY_MEASUREMENTS, Compared, compare, passed
 from scp_node.demo.lesions import PlanePlace, drawn_on, largest_lesion
 from scp_node.demo.page import Answered, Shown, write_page
-from scp_node.demo.play import KINDS, MARKER, prepare
+from scp_node.demo.play import KINDS, MARKER, VARIANTS, prepare
 from scp_node.errors import NodeError
 from tests.node.network import REPOSITORY
 
@@ -115,6 +117,24 @@ def test_a_missed_or_badly_measured_largest_lesion_fails_the_study(candidates: t
 def test_lesions_below_the_size_that_must_be_found_are_not_judged() -> None:
     assert largest_lesion(lesion_result(), lesion_truth(14.0), {}) is None
     assert largest_lesion(lesion_result(), {"lesions": [], "measurements": []}, {}) is None
+
+
+@pytest.mark.parametrize(("measured", "within"), [(0.0, False), (0.08, True), (0.064, True), (0.13, False)])
+def test_the_lung_shunt_is_held_to_what_the_benchmark_supports(measured: float, within: bool) -> None:
+    known = truth(("lung_shunt_fraction_corrected", 0.08, 0.04, "1"), ("extrahepatic_focus_count", 0.0, 0.0, "1"))
+
+    compared = compare(
+        "scintigraphy", result(lung_shunt_fraction_corrected=measured, extrahepatic_focus_count=0.0), known
+    )
+
+    assert passed(compared, "scintigraphy") is within
+    assert "95 % limits" in compared[0].tolerance_reason
+
+
+def test_the_shunt_of_the_demonstration_is_large_enough_for_the_comparison_to_fail() -> None:
+    for seed in range(1, 20):
+        request = PhantomRequest(kind="scintigraphy", seed=seed, variants=VARIANTS["scintigraphy"][1:])
+        assert 0.07 <= draw_lung_shunt(request) <= 0.10
 
 
 def test_what_is_not_required_is_shown_and_does_not_decide() -> None:
