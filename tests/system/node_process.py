@@ -127,6 +127,12 @@ class NodeUnderTest:
         except UnknownStudyError:
             return None
 
+    def forget_database(self) -> None:
+        """Close our own view of the store: its file is about to be another."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
     def kill_when(self, study_uid: str, condition: Callable[[Explanation], bool], what: str) -> Explanation:
         """SIGKILL the main process at the very commit after which a condition holds, and return what it left.
 
