@@ -121,9 +121,10 @@ def demo(
 def check_config(config: Config = DEFAULT_CONFIG) -> None:
     """Check the configuration files and say every fault at once."""
     settings = load_settings(config, known_analyzers=installed_analyzers(), check_thresholds=threshold_faults)
+    ours = ", ".join(sorted(settings.thresholds)) or "none"
     console.say(
         f"{config}: {len(settings.peers)} peers, {len(settings.routes)} routes, nothing wrong; "
-        f"port {settings.node.receiving.port}, data in {settings.node.data_folder}"
+        f"port {settings.node.receiving.port}, data in {settings.node.data_folder}; thresholds set for: {ours}"
     )
 
 

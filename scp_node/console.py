@@ -46,7 +46,7 @@ def progress(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print what went wrong and what to do."""
-    _err.print(f"[bold red]error[/bold red] {escape(text)}")
+    _err.print(f"[bold red]error:[/bold red] {escape(text)}")
 
 
 def faults(found: Iterable[Fault]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from analyzers.wire import PRIOR_FILE, PriorRecord, write_prior
 from scp_node.domain.job import AnalysisJob
 from scp_node.domain.outcome import Done, Fail, Outcome, Retry, Wait
 from scp_node.errors import (
@@ -101,23 +101,20 @@ class AnalyzeJobs:
             if not lend_result(self.folders.data_folder / prior.out_folder, place):
                 place.rmdir()
                 continue
-            told = {
-                "study_instance_uid": prior.study_instance_uid,
-                "study_date": prior.study_date,
-                "analyzer": job.analyzer,
-                "revision": prior.revision,
-            }
-            (place / "prior.json").write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
-            images = place / "study"
-            images.mkdir()
-            snapshot(source_files(self.spool, self.studies.instances(prior.study_instance_uid)), images)
+            write_prior(place / PRIOR_FILE, PriorRecord(study_date=prior.study_date, revision=prior.revision))
+            files = list(source_files(self.spool, self.studies.instances(prior.study_instance_uid)))
+            if files:
+                # Without images the folder is left out: an empty one would be no study.
+                (place / "study").mkdir()
+                snapshot(files, place / "study")
 
     def _child(self, job: AnalysisJob, folder: Path) -> Child:
         places = (str(folder / "study"), str(folder / "out"), "--priors", str(folder / "priors"))
         thresholds = threshold_arguments(self.thresholds, job.analyzer, folder)
         return Child(
             command=(sys.executable, "-m", "analyzers", job.analyzer, *places, *thresholds),
-            log=folder / "stderr.log",
+            # Beside the attempt's folder, which a report on its failure empties.
+            log=self.folders.log(job.job_id, job.fence),
             limits=Limits(
                 time_s=self.settings.time_limit_s,
                 memory_gib=self.settings.memory_limit_gib,

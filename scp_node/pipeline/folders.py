@@ -30,6 +30,10 @@ class JobFolders:
         """One attempt: its own folder, so that two attempts never mix."""
         return self.job(job_id) / str(fence)
 
+    def log(self, job_id: int, fence: int) -> Path:
+        """What the analyzer of an attempt printed; kept as long as the job's folder."""
+        return self.job(job_id) / f"attempt-{fence}.log"
+
     def relative(self, path: Path) -> str:
         """A path below the data folder as the database keeps it."""
         return str(path.relative_to(self.data_folder))

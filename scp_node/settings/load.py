@@ -6,8 +6,9 @@ import hashlib
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, RootModel, ValidationError
 
@@ -113,7 +114,7 @@ def _read(path: Path, model: type[File], faults: list[Fault], digest: Any) -> Fi
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         faults.append(Fault(what=f"is not TOML: {error}", file=path.name, key="", remedy="mend the line that it names"))
     except ValidationError as error:
-        faults.extend(_validation_faults(path.name, error))
+        faults.extend(_validation_faults(path.name, error, sorted(_keys_of(model))))
     return None
 
 
@@ -125,18 +126,40 @@ def _read_thresholds(path: Path, faults: list[Fault], digest: Any) -> dict[str, 
     return {} if tables is None else tables.root
 
 
-def _validation_faults(file: str, error: ValidationError) -> Iterator[Fault]:
+def _keys_of(kind: object) -> set[str]:
+    """Every key that a file may hold, in whatever table."""
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return {key for part in get_args(kind) for key in _keys_of(part)}
+    inner = (key for field in kind.model_fields.values() for key in _keys_of(field.annotation))
+    return {*kind.model_fields, *inner}
+
+
+def _in_plain_words(kind: str, told: str) -> str:
+    """What would be right, for the mistakes that happen; the library speaks of inputs and strings."""
+    words = {
+        "int_type": "write a whole number, without quotes",
+        "float_type": "write a number, without quotes",
+        "bool_type": "write true or false, without quotes",
+        "string_type": "write a text, in quotes",
+        "tuple_type": "write a list, in brackets",
+    }
+    return words.get(kind, told.replace("Input should", "it should"))
+
+
+def _validation_faults(file: str, error: ValidationError, keys: Sequence[str]) -> Iterator[Fault]:
     for detail in error.errors(include_url=False):
         key = ".".join(str(part) for part in detail["loc"]) or "(file)"
         match detail["type"]:
             case "missing":
                 what, remedy = "is missing", "add it; config/README.md explains each key"
             case "extra_forbidden":
+                near = get_close_matches(str(detail["loc"][-1]), keys, n=1)
                 what, remedy = "is not a known key", "remove it or mend its spelling; config/README.md lists the keys"
+                remedy = f"did you mean {near[0]}?" if near else remedy
             case "value_error":
                 what, remedy = "is not right", str(detail["ctx"]["error"]) if "ctx" in detail else detail["msg"]
             case _:
-                what, remedy = f"is {detail['input']!r}", detail["msg"]
+                what, remedy = f"is {detail['input']!r}", _in_plain_words(detail["type"], detail["msg"])
         yield Fault(what=what, file=file, key=key, remedy=remedy)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from scp_node.domain.delivery import DeliveryState, ObjectKind
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
 from scp_node.objects.text import sr_text
+from scp_node.store.overview import Explanation
 from tests.node.network import free_port, part10, store
 from tests.system.misbehaving_pacs import WELL_BEHAVED, MisbehavingPacs, misbehaving_pacs
 from tests.system.node_process import NodeUnderTest, is_committed, made_objects, node_under_test
@@ -97,6 +100,32 @@ def test_a_late_image_makes_revision_two_that_names_its_predecessor(
     }
     assert named
     assert named <= set(old)
+
+
+def test_earlier_answers_reach_the_analyzer_with_and_without_their_images(
+    node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
+) -> None:
+    del pacs
+    first, second = (Patient(tmp_path, PatientID="SECRET-TWICE") for _ in range(2))
+    store(node.port, first.slices(1, 2))
+    assert conclusion(node, node.answered(first.study)) == "2 planes, 0 priors"
+    store(node.port, first.slices(3))
+    assert conclusion(node, node.answered(first.study, revision=2)) == "3 planes, 1 priors"
+    assert node.command("requeue", first.study).returncode == 0
+    assert conclusion(node, node.answered(first.study, revision=3)) == "3 planes, 2 priors"
+
+    with closing(sqlite3.connect(node.data / "node.sqlite3", timeout=30)) as database, database:
+        database.execute("UPDATE instance SET spool_key = NULL WHERE study_instance_uid = ?", [first.study])
+    store(node.port, second.slices(1))
+
+    assert conclusion(node, node.answered(second.study)) == "1 planes, 1 priors"
+
+
+def conclusion(node: NodeUnderTest, told: Explanation) -> str:
+    """What the analyzer of the newest revision said; it tells the number of priors."""
+    (line,) = [line for line in told.jobs if line.job.revision == told.study.revision]
+    assert line.job.state is JobState.ENCODED, line.job.last_cause
+    return str(json.loads((node.data / line.out_folder / "result.json").read_text())["result"]["conclusion"])
 
 
 def test_an_image_that_comes_during_the_analysis_supersedes_it_and_nothing_of_it_is_sent(
@@ -285,6 +314,7 @@ def test_an_analyzer_that_fails_ends_in_a_technical_report_and_can_be_tried_agai
     told = node.answered(patient.study)
     assert told.jobs[0].job.state is JobState.FAILED
     assert cause in told.jobs[0].job.last_cause
+    assert list((node.data / "jobs" / str(told.jobs[0].job.job_id)).glob("attempt-*.log"))
     made = [pacs.held[uid].header for uid in made_objects(told)]
     # The report and a page that says the same where no report is shown: no picture of a result, no region.
     assert sorted(header.Modality for header in made) == ["OT", "SR"]
