@@ -250,7 +250,9 @@ def requeue(
                 console.complain(f"no peer is called {peer!r}; there are {', '.join(sorted(settings.peers))}")
                 raise typer.Exit(MISUSED)
             count = DeliveryStore(database).requeue(now_utc(), peer=peer)
-            console.say(f"{count} deliveries to {peer} are queued again")
+            told = f"{count} deliveries to {peer} are queued again"
+            # What waits for a peer that is away is tried again by itself.
+            console.say(told if count else f"nothing for {peer} failed or was withheld: nothing to queue again")
             return
         uid = _one(StudyStore(database), study or "")
         revision = JobStore(database).requeue(uid, now_utc())

@@ -126,12 +126,18 @@ def _read_thresholds(path: Path, faults: list[Fault], digest: Any) -> dict[str, 
     return {} if tables is None else tables.root
 
 
-def _keys_of(kind: object) -> set[str]:
-    """Every key that a file may hold, in whatever table."""
-    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-        return {key for part in get_args(kind) for key in _keys_of(part)}
-    inner = (key for field in kind.model_fields.values() for key in _keys_of(field.annotation))
-    return {*kind.model_fields, *inner}
+def _keys_of(file: type[BaseModel]) -> set[str]:
+    """Every key that a file may hold, in whatever table; a condition may hold conditions."""
+    tables: set[type[BaseModel]] = set()
+    waiting: list[object] = [file]
+    while waiting:
+        kind = waiting.pop()
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            waiting.extend(get_args(kind))
+        elif kind not in tables:
+            tables.add(kind)
+            waiting.extend(field.annotation for field in kind.model_fields.values())
+    return {key for table in tables for key in table.model_fields}
 
 
 def _in_plain_words(kind: str, told: str) -> str:

@@ -117,11 +117,15 @@ def _failed(connection: Connection) -> list[Alarm]:
     return [
         Alarm(
             kind=AlarmKind.JOB_FAILED,
-            sentence=f"{job.analyzer} gave up after {job.attempts} attempts: {job.cause}; try again with `requeue`",
+            sentence=f"{job.analyzer} gave up after {_attempts(job.attempts)}: {job.cause}; try again with `requeue`",
             study_instance_uid=job.study_instance_uid,
         )
         for job in failed_jobs_of(connection)
     ]
+
+
+def _attempts(number: int) -> str:
+    return "1 attempt" if number == 1 else f"{number} attempts"
 
 
 def _stopped(connection: Connection) -> list[Alarm]:

@@ -195,4 +195,4 @@ def test_requeue_of_a_peer_counts_what_is_sent_again(config: Path, store: Databa
     deliveries = DeliveryStore(store)
     assert all(delivery.state is DeliveryState.SENDING for delivery in deliveries.due("pacs", now_utc(), 10))
 
-    assert run("requeue", "--peer", "pacs", config=config).said.strip() == "0 deliveries to pacs are queued again"
+    assert run("requeue", "--peer", "pacs", config=config).said.strip().startswith("nothing for pacs failed")

@@ -184,3 +184,21 @@ def test_the_digest_of_the_configuration_covers_the_thresholds(config: Path) -> 
 
     assert load_settings(config).digest != before
     assert load_settings(config).thresholds == {"cta": {"liver": {"volume_ml": [400, 5000]}}}
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "key", "remedy"),
+    [
+        ("node.toml", "port = 11112", "prot = 11112", "receiving.prot", "did you mean port?"),
+        ("node.toml", "port = 11112", 'port = "11112"', "receiving.port", "write a whole number, without quotes"),
+        ("peers.toml", 'host = "127.0.0.1"', 'hots = "127.0.0.1"', "peer.pacs.hots", "did you mean host?"),
+        ("peers.toml", "may_send = true", 'may_send = "yes"', "peer.ct-1.may_send", "write true or false"),
+        ("peers.toml", "port = 4242", "port = 4242\ncounts_instances = true", "peer.pacs", "needs may_send"),
+    ],
+)  # fmt: skip
+def test_a_fault_says_in_plain_words_what_would_be_right(
+    config: Path, file: str, before: str, after: str, key: str, remedy: str
+) -> None:
+    change(config, file, before, after)
+
+    assert remedy in {fault.key: fault.remedy for fault in faults(config)}[key]
