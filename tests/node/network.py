@@ -258,6 +258,9 @@ def association(
     finally:
         if link.is_established:
             link.release()
+        # The library leaves it open when a rejection and the end of the connection come together.
+        if link.dul.socket is not None and link.dul.socket.socket is not None:
+            link.dul.socket.socket.close()
 
 
 def kinds(files: Iterable[Path]) -> list[tuple[str, str]]:

@@ -97,7 +97,7 @@ def sent(
     options: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     """What DCMTK's sender makes of it."""
-    encryption = ["+tls", identity.key, identity.certificate, "+cf", authority.certificate, *options]
+    encryption: list[str | Path] = ["+tls", identity.key, identity.certificate, "+cf", authority.certificate, *options]
     return run([dcmtk("storescu"), *encryption, "-aet", title, "-aec", "HAI_NODE", "127.0.0.1", str(port), file])
 
 
@@ -198,7 +198,7 @@ def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path, monkeyp
         certificate=tmp_path / "node.pem", private_key=tmp_path / "node.key", authorities=authority.certificate
     )
     seconds = [0.0]
-    monkeypatch.setattr(tls.time, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr("scp_node.tls.time.monotonic", lambda: seconds[0])
 
     def install(identity: Identity) -> None:
         shutil.copy(identity.certificate, files.certificate)
