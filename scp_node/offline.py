@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +15,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pydicom
+from pydicom.errors import InvalidDicomError
 
 from analyzers.contract import StudySummary
 from analyzers.headers import is_stand_in
 from analyzers.wire import summary_from_json
+from scp_node.dimse.text import UNREADABLE
 from scp_node.domain.routing import Analyze, Routed, decide
+from scp_node.domain.study import Identity
 from scp_node.errors import EncodingError, NodeError
 from scp_node.inbound.examination import identity_of
 from scp_node.objects.manifest import OBJECTS_FOLDER, ManifestEntry, read_manifest
@@ -87,6 +91,8 @@ class Offline:
         AnalyzerError, EncodingError
             When a child fails; nothing half-done is left in ``out``.
         """
+        # The children read relative folders below the job folder, not below ours.
+        out = out.resolve()
         return [self._one(study, out / name, name, now) for name in analyzers]
 
     def _summary(self, study_folder: Path) -> StudySummary:
@@ -138,7 +144,7 @@ class Offline:
             study_folder=study.folder,
             out_folder=job / "out",
             failure=None,
-            identity=identity_of(pydicom.dcmread(files[0], stop_before_pixels=True)),
+            identity=study_identity(files, study.study_instance_uid),
             input_digest=folder_digest(files),
             settings_digest=settings_digest(self.settings.thresholds, analyzer),
             device_serial_number=objects.device_serial_number,
@@ -180,6 +186,31 @@ def analyzers_of(routed: Routed) -> tuple[str, ...]:
 def study_files(folder: Path) -> list[Path]:
     """DICOM Part 10 files below a folder, in the order of their paths."""
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and _has_preamble(path)]
+
+
+def study_identity(files: Sequence[Path], study_instance_uid: str) -> Identity:
+    """Identity by the first file of the study: a DICOMDIR and what else a disc holds belong to nobody.
+
+    A study whose images name no Study Instance UID is known by one that was made for it; then the first file that is
+    an image at all, and names no other study, counts.
+
+    Raises
+    ------
+    StudyFolderError
+        When no file of the study can be read.
+    """
+    wanted = ("",) if is_stand_in(study_instance_uid) else (study_instance_uid,)
+    for path in files:
+        try:
+            with warnings.catch_warnings():
+                # What is odd about a file is no news here: the study was read, and judged, by a child before.
+                warnings.simplefilter("ignore")
+                header = pydicom.dcmread(path, stop_before_pixels=True)
+            if header.get("SOPInstanceUID") and str(header.get("StudyInstanceUID") or "") in wanted:
+                return identity_of(header)
+        except (*UNREADABLE, InvalidDicomError, OSError):
+            continue
+    raise StudyFolderError("no file of the study can be read: nobody could be named as its patient")
 
 
 def folder_digest(files: Sequence[Path]) -> str:
