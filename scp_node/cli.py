@@ -29,6 +29,7 @@ from scp_node.outbound.echo import echo as echo_peer
 from scp_node.pipeline.children import LocalRunner
 from scp_node.pipeline.clock import now_utc
 from scp_node.settings import Settings, load_settings
+from scp_node.store.arrivals import Conflict
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
 from scp_node.store.jobs import JobStore
@@ -212,10 +213,11 @@ def release(
     with _store(config) as (settings, database):
         studies, jobs, now = StudyStore(database), JobStore(database), now_utc()
         uid = _one(studies, study)
-        state = studies.get(uid).state
+        before = studies.get(uid)
+        state = before.state
         if state not in (StudyState.HELD, StudyState.IGNORED):
             raise NodeError(f"study {uid} is {state}: only held and ignored studies are released (see also: requeue)")
-        if studies.get(uid).conflict:
+        if before.conflict:
             studies.resolve_conflict(uid, now)
         if ignore:
             studies.apply(uid, StudyEvent.RELEASED_TO_IGNORE, reason="released by a person", now=now)
@@ -231,6 +233,8 @@ def release(
             StudyEvent.RELEASED_TO_ANALYZE,
         )
         console.say(f"study {uid} is analysed by {', '.join(analyzer or ())}")
+        if Conflict.TWO_PATIENTS in before.conflict:
+            console.say(f"{Conflict.TWO_PATIENTS}: the answer carries patient ID {before.identity.patient_id!r}")
 
 
 @app.command()

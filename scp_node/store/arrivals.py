@@ -111,7 +111,9 @@ def _take_new(connection: Connection, received: ReceivedInstance, now: datetime)
     study = _study_for(connection, received)
     second_patient = _is_second_patient(connection, study, received)
     _insert_instance(connection, received)
-    if study.instance_count == 0 or received.usable_image:
+    # An image of another patient corrects nothing, neither the first one nor those after it, and also not once a
+    # person has accepted both: the identity that the study had stands.
+    if _is_of_its_patient(study, received) and (study.instance_count == 0 or received.usable_image):
         _adopt_identity(connection, study, received)
     if received.usable_image:
         _image_arrived(connection, study, received, now)
@@ -315,12 +317,17 @@ def _patients(connection: Connection, study_instance_uid: str, *, besides: str =
 
 
 def _is_second_patient(connection: Connection, study: Study, received: ReceivedInstance) -> bool:
-    patient = _patient(received)
-    if _same_patient(patient, (study.identity.patient_id.strip(), study.identity.issuer_of_patient_id.strip())):
+    if _is_of_its_patient(study, received):
         return False
     # A person may have accepted both; only one that is unknown in this study is news.
+    patient = _patient(received)
     known = _patients(connection, study.study_instance_uid)
     return not any(_same_patient(patient, other) for other in known)
+
+
+def _is_of_its_patient(study: Study, received: ReceivedInstance) -> bool:
+    its = (study.identity.patient_id.strip(), study.identity.issuer_of_patient_id.strip())
+    return _same_patient(_patient(received), its)
 
 
 def _adopt_identity(connection: Connection, study: Study, received: ReceivedInstance) -> None:

@@ -150,6 +150,15 @@ def test_release_to_an_analyzer_owes_an_answer_to_the_default_peers(config: Path
     assert (job.analyzer, job.peers) == ("scintigraphy", ("pacs",))
 
 
+def test_release_of_two_patients_says_whose_the_answer_is(config: Path, store: Database) -> None:
+    StudyStore(store).record_many([received(1), received(2, who=identity("P2"))], at(0))
+
+    answer = run("release", STUDY, "--analyzer", "scintigraphy", config=config)
+
+    assert answer.exit_code == 0, answer
+    assert "the answer carries patient ID 'P1'" in answer.said
+
+
 def test_release_to_ignore_ends_the_waiting(config: Path, store: Database) -> None:
     hold(store)
 

@@ -193,6 +193,17 @@ def test_two_patient_ids_in_one_study_hold_it(studies: StudyStore) -> None:
     assert study.instance_count == 2
 
 
+def test_the_images_of_a_second_patient_never_rename_the_study(studies: StudyStore) -> None:
+    first, stray = identity("P1"), identity("P2", name="STRAY^ONE")
+    studies.record_many([received(1, who=first), received(2, who=stray), received(3, who=stray)], at(0))
+    assert studies.get(STUDY).identity == first
+
+    studies.resolve_conflict(STUDY, at(10))
+    studies.record(received(4, who=stray), at(20))
+
+    assert studies.get(STUDY).identity == first
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
