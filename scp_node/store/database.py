@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from scp_node.errors import SpoolFullError, StoreError
 
@@ -30,6 +30,10 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}",
 )
+
+
+class _RefusedError(StoreError):
+    """The file cannot be read or written; the message shows no patient data."""
 
 
 class Database:
@@ -71,10 +75,9 @@ class Database:
                     database._migrate()
                 else:
                     database._require_newest_tables(file)
-            except DatabaseError as fault:
+            except _RefusedError as fault:
                 raise StoreError(
-                    f"{file} cannot be used ({fault.orig}): work as the user who owns the data folder; if the file is "
-                    "damaged, restore a backup (docs/install.md)"
+                    f"{file} cannot be used: work as the user who owns the data folder; {fault}"
                 ) from fault
             on_failure.pop_all()
         return database
@@ -90,19 +93,31 @@ class Database:
         SpoolFullError
             If the disk is full.
         StoreError
-            If another process held the database longer than the busy time-out.
+            If another process held the database longer than the busy time-out, or the file is damaged.
         """
         try:
             with self._immediate.begin() as connection:
                 yield connection
-        except OperationalError as fault:
+        except IntegrityError:
+            # A row that cannot be: a fault of this program, not of the file.
+            raise
+        except DatabaseError as fault:
             raise _named(fault) from fault
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one moment of the database and blocks nobody."""
-        with self._engine.begin() as connection:
-            yield connection
+        """A transaction that sees one moment of the database and blocks nobody.
+
+        Raises
+        ------
+        StoreError
+            If the file is damaged or cannot be read.
+        """
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DatabaseError as fault:
+            raise _named(fault) from fault
 
     def close(self) -> None:
         """Close every connection."""
@@ -130,7 +145,12 @@ class Database:
 
 
 def _engine(file: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{file}", connect_args={"timeout": BUSY_TIMEOUT_S})
+    engine = create_engine(
+        f"sqlite:///{file}",
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        # The parameters are patient data, and the text of a fault ends in the journal.
+        hide_parameters=True,
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(dbapi_connection: sqlite3.Connection, _record: object) -> None:
@@ -154,11 +174,11 @@ def _alembic_config() -> Config:
     return config
 
 
-def _named(fault: OperationalError) -> Exception:
+def _named(fault: DatabaseError) -> Exception:
     origin: Any = fault.orig
     name = getattr(origin, "sqlite_errorname", "") or ""
     if name == "SQLITE_FULL":
         return SpoolFullError("the disk of the database is full")
     if name.startswith("SQLITE_BUSY"):
         return StoreError(f"another process held the database for more than {BUSY_TIMEOUT_S} s")
-    return StoreError(f"the database refused: {origin}")
+    return _RefusedError(f"the database refused ({origin}): if its file is damaged, restore a backup (docs/install.md)")

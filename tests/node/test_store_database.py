@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -201,6 +202,29 @@ def test_a_job_of_no_study_is_refused(database: Database) -> None:
 
 
 # --- times ---
+
+
+@pytest.fixture
+def damaged(database: Database) -> Database:
+    """A database whose first table has no readable content any more."""
+    studies = StudyStore(database)
+    studies.record(received(1), at(0))
+    with database.writing() as connection:
+        connection.exec_driver_sql("PRAGMA writable_schema = ON")
+        connection.exec_driver_sql("UPDATE sqlite_schema SET rootpage = 100000 WHERE name = 'study'")
+    # A new connection reads the schema anew.
+    database.close()
+    return database
+
+
+def test_a_damaged_database_is_a_store_error_that_names_no_patient(damaged: Database) -> None:
+    studies = StudyStore(damaged)
+    for attempt in (lambda: studies.record(received(2), at(1)), lambda: studies.find("P1")):
+        with pytest.raises(StoreError, match="restore a backup") as caught:
+            attempt()
+        told = "".join(traceback.format_exception(caught.value))
+        assert "ONE^PATIENT" not in told
+        assert "P1" not in told.replace('"P1"', "")
 
 
 def test_a_naive_time_is_refused(database: Database) -> None:
