@@ -251,9 +251,9 @@ name. Generated text is ASCII."""
 def _security() -> str:
     return """## 8. Security
 
-Callers are admitted by AE title, network address and, where `peers.toml` names one, certificate. With a table `[tls]` in
-`node.toml` associations of both directions can be encrypted by the BCP 195 TLS Secure Transport Connection Profile
-(PS3.15 B.9): TLS 1.2 and 1.3, mutual authentication, revocation lists. Without TLS keep the node in a network segment
+Callers are admitted by AE title, network address and, where `peers.toml` names one, certificate. With a table `[tls]`
+in `node.toml` associations of both directions can be encrypted by the BCP 195 TLS Secure Transport Connection
+Profile (PS3.15 B.9): TLS 1.2 and 1.3, mutual authentication, revocation lists. Without TLS keep the node in a segment
 with its scanners and archive. Logs hold UIDs, no patient data."""
 
 

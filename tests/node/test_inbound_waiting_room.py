@@ -1,0 +1,162 @@
+"""Who waits, who is sent away, and that a crowd from one place does not shut out the others."""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scp_node.inbound.guard import Guard, Reject
+from scp_node.inbound.ledger import Ledger
+from scp_node.inbound.lockout import MOST_ADDRESSES, REFILL_PER_S, REFUSALS_ALLOWED, Lockout
+from scp_node.inbound.metrics import ReceiverMetrics
+from scp_node.inbound.upper_layer import MAX_REQUEST_BYTES, Titles, UpperLayerError, check_request
+from scp_node.inbound.waiting_room import Admitted, Door, WaitingRoom
+from scp_node.settings import Peer
+from tests.node.network import eventually
+
+PEERS = {"ct": Peer(ae_title="CT", addresses=("127.0.0.1",), may_send=True)}
+PATIENT_S = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Room:
+    """A waiting room at work."""
+
+    port: int
+    admitted: list[Admitted] = field(default_factory=list)
+    rejected: list[tuple[Titles, str, Reject]] = field(default_factory=list)
+
+    def call(self, *, source: str = "127.0.0.1") -> socket.socket:
+        caller = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENT_S, source_address=(source, 0))
+        caller.settimeout(PATIENT_S)
+        return caller
+
+
+@contextlib.contextmanager
+def waiting_room(*, most_waiting: int = 8, request_timeout_s: float = 30.0) -> Iterator[Room]:
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(64)
+    room = Room(port=listening.getsockname()[1])
+    running = WaitingRoom(
+        [Door(listening=listening)],
+        guard=Guard(["NODE"], PEERS, 4, 4),
+        ledger=Ledger(),
+        metrics=ReceiverMetrics(),
+        most_waiting=most_waiting,
+        request_timeout_s=request_timeout_s,
+        hand_over=room.admitted.append,
+        on_reject=lambda titles, address, reject: room.rejected.append((titles, address, reject)),
+    )
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        yield room
+    finally:
+        running.stop()
+        thread.join(timeout=PATIENT_S)
+        assert not thread.is_alive()
+        for one in room.admitted:
+            one.connection.close()
+
+
+def request(calling: str = "CT", called: str = "NODE", items: bytes = b"") -> bytes:
+    """An A-ASSOCIATE-RQ."""
+    body = struct.pack(">HH16s16s32x", 1, 0, called.encode().ljust(16), calling.encode().ljust(16)) + items
+    return struct.pack(">BxL", 1, len(body)) + body
+
+
+def test_a_request_in_due_form_is_handed_over_with_all_that_came_behind_it() -> None:
+    with waiting_room() as room, room.call() as caller:
+        for byte in request():
+            caller.send(bytes([byte]))
+        assert eventually(lambda: len(room.admitted) == 1)
+        assert room.admitted[0].received == request()
+        with room.call() as hasty:
+            hasty.sendall(request() + b"more")
+            assert eventually(lambda: len(room.admitted) == 2)
+        assert room.admitted[1].received == request() + b"more"
+
+
+def test_a_stranger_is_told_the_numbers_and_sent_away() -> None:
+    with waiting_room() as room, room.call() as caller:
+        caller.sendall(request(calling="STRANGER"))
+        assert caller.recv(100) == struct.pack(">BxLxBBB", 3, 4, 1, 1, 3)
+        assert caller.recv(1) == b""
+        ((titles, address, _),) = room.rejected
+        assert (titles.calling_ae, address) == ("STRANGER", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        struct.pack(">BxL", 4, 100),
+        struct.pack(">BxL", 1, MAX_REQUEST_BYTES + 1),
+        b"\xff" * 64,
+    ],
+)
+def test_what_is_no_request_is_answered_by_an_abort_before_a_byte_more_is_read(opening: bytes) -> None:
+    with waiting_room() as room, room.call() as caller:
+        caller.sendall(opening)
+        assert caller.recv(10)[0] == 7
+        assert caller.recv(1) == b""
+        assert room.admitted == []
+
+
+def test_whoever_says_nothing_is_sent_away_in_time() -> None:
+    with waiting_room(request_timeout_s=0.5) as room, room.call() as caller:
+        caller.send(request()[:20])
+        assert caller.recv(1) == b""
+
+
+def test_a_crowd_from_one_address_does_not_shut_out_another() -> None:
+    with waiting_room(most_waiting=8) as room, contextlib.ExitStack() as crowd:
+        early = crowd.enter_context(room.call())
+        early.send(request()[:30])
+        for _ in range(40):
+            crowd.enter_context(room.call(source="127.0.0.2"))
+        early.sendall(request()[30:])
+        assert eventually(lambda: len(room.admitted) == 1)
+
+
+def test_whoever_is_refused_again_and_again_is_not_listened_to_and_a_peer_s_address_always_is() -> None:
+    with waiting_room() as room:
+        for source in ("127.0.0.3", "127.0.0.1"):
+            for _ in range(REFUSALS_ALLOWED):
+                with room.call(source=source) as caller:
+                    caller.sendall(request(calling="STRANGER"))
+                    caller.recv(100)
+        with room.call(source="127.0.0.3") as caller, contextlib.suppress(ConnectionError):
+            assert caller.recv(1) == b"", "closed unread"
+        with room.call() as caller:
+            caller.sendall(request())
+            assert eventually(lambda: len(room.admitted) == 1)
+
+
+def test_lockout_ends_with_time_and_forgets_the_longest_unheard() -> None:
+    lockout = Lockout()
+    for _ in range(REFUSALS_ALLOWED):
+        lockout.note("10.0.0.1", 0.0)
+    assert lockout.is_locked_out("10.0.0.1", 0.0)
+    assert not lockout.is_locked_out("10.0.0.2", 0.0)
+    assert not lockout.is_locked_out("10.0.0.1", 1.0 / REFILL_PER_S)
+    for number in range(MOST_ADDRESSES):
+        lockout.note(f"host-{number}", 1.0)
+    assert not lockout.is_locked_out("10.0.0.1", 1.0)
+
+
+@given(st.binary(max_size=600))
+def test_whatever_comes_is_a_request_or_a_breach(content: bytes) -> None:
+    try:
+        titles = check_request(content)
+    except UpperLayerError:
+        return
+    assert len(content) >= 68
+    assert len(titles.calling_ae) <= 16
