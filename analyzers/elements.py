@@ -71,6 +71,11 @@ class Elements:
     def __contains__(self, tag: BaseTag) -> bool:
         return tag in self._dataset
 
+    @property
+    def tags(self) -> frozenset[int]:
+        """What is there: a header holds a few dozen of the elements that anybody may ask for."""
+        return frozenset(map(int, self._dataset.keys()))
+
     def texts(self, tag: BaseTag) -> tuple[str, ...]:
         """Values as text, stripped of padding; empty when absent, unreadable, a sequence or binary."""
         if tag not in self._dataset:
@@ -138,6 +143,8 @@ class Elements:
 
     def private_text(self, group: int, creator: str, element: int) -> str:
         """First value of a private element (PS3.5 7.8.1); empty when its creator reserved no block."""
+        if not any(tag >> 16 == group for tag in self.tags):
+            return ""
         for block in range(0x10, 0x20):
             if self.text(Tag(group, block)) == creator:
                 return self._private_value(Tag(group, block * 0x100 + element))

@@ -219,8 +219,11 @@ def instance_summary(dataset: Dataset, transfer_syntax_uid: str) -> InstanceSumm
     """
     elements = Elements(dataset)
     meta = Elements(getattr(dataset, "file_meta", None) or Dataset())
+    present = elements.tags
     attributes = {
-        keyword: values for keyword, path in _ATTRIBUTE_PATHS.items() if (values := _texts_at(elements, path))
+        keyword: values
+        for keyword, path in _ATTRIBUTE_PATHS.items()
+        if path[0] in present and (values := _texts_at(elements, path))
     }
     for keyword, values in _shared_texts(elements).items():
         attributes.setdefault(keyword, values)
@@ -236,7 +239,11 @@ def instance_summary(dataset: Dataset, transfer_syntax_uid: str) -> InstanceSumm
         rows=elements.whole_number(_ROWS),
         columns=elements.whole_number(_COLUMNS),
         attributes=attributes,
-        codes={keyword: codes for keyword, path in _CODE_PATHS.items() if (codes := _codes_at(elements, path))},
+        codes={
+            keyword: codes
+            for keyword, path in _CODE_PATHS.items()
+            if path[0] in present and (codes := _codes_at(elements, path))
+        },
         frames=frame_summaries(elements),
     )
 

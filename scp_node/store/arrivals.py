@@ -8,12 +8,12 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from analyzers.wire import instance_to_json
 from scp_node.domain.reception import HeldInstance, compare, pixel_form
 from scp_node.domain.study import ReceivedInstance, Reception, Study, StudyEvent, StudyState
 from scp_node.store import tables
 from scp_node.store.former_identities import remember_former
-from scp_node.store.job_rows import is_spent, supersede_unencoded
+from scp_node.store.job_rows import supersede_unencoded
+from scp_node.store.newcomers import file_columns, images_arrived, insert_instances, patient_of, study_for
 from scp_node.store.repetitions import is_in_quarantine, is_leftover, is_own, is_recorded
 from scp_node.store.study_rows import find_study, identity_columns, require_study, subject_of
 from scp_node.store.transitions import advance, note
@@ -108,90 +108,19 @@ def _held(row: RowMapping) -> HeldInstance:
 
 
 def _take_new(connection: Connection, received: ReceivedInstance, now: datetime) -> None:
-    study = _study_for(connection, received)
+    study = study_for(connection, received)
     second_patient = _is_second_patient(connection, study, received)
-    _insert_instance(connection, received)
+    insert_instances(connection, [received])
     # An image of another patient corrects nothing, neither the first one nor those after it, and also not once a
     # person has accepted both: the identity that the study had stands.
     if _is_of_its_patient(study, received) and (study.instance_count == 0 or received.usable_image):
         _adopt_identity(connection, study, received)
     if received.usable_image:
-        _image_arrived(connection, study, received, now)
+        images_arrived(connection, study, [received], now)
+        if study.sources_purged:
+            _hold(connection, study.study_instance_uid, Conflict.SOURCES_GONE, now)
     if second_patient:
         _hold(connection, study.study_instance_uid, Conflict.TWO_PATIENTS, now)
-
-
-def _study_for(connection: Connection, received: ReceivedInstance) -> Study:
-    study_instance_uid = received.summary.study_instance_uid
-    found = find_study(connection, study_instance_uid)
-    if found is not None:
-        return found
-    connection.execute(
-        insert(tables.study).values(
-            study_instance_uid=study_instance_uid,
-            state=StudyState.RECEIVING.value,
-            revision=1,
-            first_received_at=received.received_at,
-            last_received_at=received.received_at,
-            state_since=received.received_at,
-            instance_count=0,
-            state_reason="",
-            conflict="",
-            sources_purged=False,
-            **identity_columns(received.identity),
-        )
-    )
-    return require_study(connection, study_instance_uid)
-
-
-def _insert_instance(connection: Connection, received: ReceivedInstance) -> None:
-    summary = received.summary
-    patient_id, issuer_of_patient_id = _patient(received)
-    connection.execute(
-        insert(tables.instance).values(
-            sop_instance_uid=summary.sop_instance_uid,
-            study_instance_uid=summary.study_instance_uid,
-            series_instance_uid=summary.series_instance_uid,
-            sop_class_uid=summary.sop_class_uid,
-            called_ae=received.called_ae,
-            calling_ae=received.calling_ae,
-            calling_address=received.calling_address,
-            received_at=received.received_at,
-            newest_digest=received.dataset_digest,
-            usable_image=received.usable_image,
-            patient_id=patient_id,
-            issuer_of_patient_id=issuer_of_patient_id,
-            **_file_columns(received),
-            pixel_digests={pixel_form(summary.transfer_syntax_uid): received.pixel_digest},
-        )
-    )
-
-
-def _file_columns(received: ReceivedInstance) -> dict[str, Any]:
-    return {
-        "spool_key": received.spool_key,
-        "spooled_at": received.received_at,
-        "byte_count": received.byte_count,
-        "dataset_digest": received.dataset_digest,
-        "geometry_digest": received.geometry_digest,
-        "summary": instance_to_json(received.summary),
-    }
-
-
-def _image_arrived(connection: Connection, study: Study, received: ReceivedInstance, now: datetime) -> None:
-    supersede_unencoded(connection, study.study_instance_uid, now, "a new image arrived before the answer was encoded")
-    revision = study.revision + is_spent(connection, study.study_instance_uid, study.revision)
-    starts_anew = study.state in _SETTLED or study.instance_count == 0
-    values = {
-        "revision": revision,
-        "instance_count": study.instance_count + 1,
-        "first_received_at": received.received_at if starts_anew else study.first_received_at,
-        "last_received_at": received.received_at if starts_anew else max(study.last_received_at, received.received_at),
-        "state_reason": "",
-    }
-    advance(connection, subject_of(study), StudyEvent.IMAGE_ARRIVED, now=now, values=values)
-    if study.sources_purged:
-        _hold(connection, study.study_instance_uid, Conflict.SOURCES_GONE, now)
 
 
 # --- a known instance again -------------------------------------------------------------------------------
@@ -203,7 +132,7 @@ def _restore(connection: Connection, received: ReceivedInstance, now: datetime) 
     connection.execute(
         update(tables.instance)
         .where(tables.instance.c.sop_instance_uid == received.summary.sop_instance_uid)
-        .values(**_file_columns(received), pixel_digests=digests)
+        .values(**file_columns(received), pixel_digests=digests)
     )
     _file_returned(connection, received.summary.study_instance_uid, now)
 
@@ -231,7 +160,7 @@ def _correct(connection: Connection, row: RowMapping, received: ReceivedInstance
     summary = received.summary
     study = require_study(connection, summary.study_instance_uid)
     others = _patients(connection, study.study_instance_uid, besides=summary.sop_instance_uid)
-    patient_id, issuer_of_patient_id = patient = _patient(received)
+    patient_id, issuer_of_patient_id = patient = patient_of(received)
     values: dict[str, Any] = {
         "newest_digest": received.dataset_digest,
         "patient_id": patient_id,
@@ -240,7 +169,7 @@ def _correct(connection: Connection, row: RowMapping, received: ReceivedInstance
     }
     kept_as_correction = row["spool_key"] is not None
     if not kept_as_correction:
-        values |= _file_columns(received)
+        values |= file_columns(received)
     connection.execute(
         update(tables.instance).where(tables.instance.c.sop_instance_uid == summary.sop_instance_uid).values(values)
     )
@@ -288,16 +217,12 @@ def _set_aside(connection: Connection, holder_uid: str, received: ReceivedInstan
             byte_count=received.byte_count,
         )
     )
-    study = _study_for(connection, received)
+    study = study_for(connection, received)
     detail = {"sop_instance_uid": summary.sop_instance_uid, "held_by_study": holder_uid}
     _hold(connection, study.study_instance_uid, conflict, now, detail)
 
 
 # --- identity and conflicts -------------------------------------------------------------------------------
-
-
-def _patient(received: ReceivedInstance) -> Patient:
-    return received.identity.patient_id.strip(), received.identity.issuer_of_patient_id.strip()
 
 
 def _same_patient(one: Patient, other: Patient) -> bool:
@@ -320,14 +245,14 @@ def _is_second_patient(connection: Connection, study: Study, received: ReceivedI
     if _is_of_its_patient(study, received):
         return False
     # A person may have accepted both; only one that is unknown in this study is news.
-    patient = _patient(received)
+    patient = patient_of(received)
     known = _patients(connection, study.study_instance_uid)
     return not any(_same_patient(patient, other) for other in known)
 
 
 def _is_of_its_patient(study: Study, received: ReceivedInstance) -> bool:
     its = (study.identity.patient_id.strip(), study.identity.issuer_of_patient_id.strip())
-    return _same_patient(_patient(received), its)
+    return _same_patient(patient_of(received), its)
 
 
 def _adopt_identity(connection: Connection, study: Study, received: ReceivedInstance) -> None:

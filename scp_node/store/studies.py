@@ -13,8 +13,9 @@ from scp_node.domain.routing import Sender
 from scp_node.domain.study import Identity, ReceivedInstance, Reception, Study, StudyEvent, StudyState
 from scp_node.errors import LostRaceError
 from scp_node.store import associations, tables
-from scp_node.store.arrivals import Conflict, take
+from scp_node.store.arrivals import Conflict
 from scp_node.store.associations import OpenAssociation
+from scp_node.store.batches import take_many
 from scp_node.store.database import Database
 from scp_node.store.former_identities import formerly
 from scp_node.store.priors import PriorRow, priors_of
@@ -69,13 +70,15 @@ class StudyStore:
         association_ids : sequence of int or None
             For each instance the association that brought it; empty for none.
         """
-        receptions = []
         with self._database.writing() as connection:
-            for number, instance in enumerate(instances):
-                receptions.append(take(connection, instance, now))
-                association_id = association_ids[number] if association_ids else None
-                if association_id is not None:
-                    associations.carried(connection, association_id, instance.summary.study_instance_uid, now)
+            receptions = take_many(connection, instances, now)
+            last = {
+                (association_id, instance.summary.study_instance_uid): now
+                for association_id, instance in zip(association_ids, instances, strict=False)
+                if association_id is not None
+            }
+            for (association_id, study_instance_uid), at in last.items():
+                associations.carried(connection, association_id, study_instance_uid, at)
         return receptions
 
     def is_own(self, sop_instance_uid: str) -> bool:

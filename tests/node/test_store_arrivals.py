@@ -1,11 +1,14 @@
 """What an arriving instance does to its study: nothing twice, nothing lost, nothing reopened by an echo."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from scp_node.domain.study import Reception, StudyEvent, StudyState
+from scp_node.domain.study import ReceivedInstance, Reception, StudyEvent, StudyState
 from scp_node.errors import UnknownStudyError
 from scp_node.store.database import Database
 from scp_node.store.former_identities import former_identities
@@ -337,3 +340,51 @@ def test_empty_text_finds_nothing_even_where_headers_are_empty(studies: StudySto
     studies.record(received(1, who=identity("", accession="")), at(0))
 
     assert studies.find(" ") == []
+
+
+# --- many at once ---------------------------------------------------------------------------------------
+
+
+def test_many_new_images_of_a_study_are_one_event_that_tells_how_many(studies: StudyStore) -> None:
+    assert studies.record_many([received(number) for number in range(1, 6)], at(0)) == [Reception.NEW] * 5
+
+    assert studies.get(STUDY).instance_count == 5
+    assert [(row.event, row.detail) for row in studies.events(STUDY)] == [("image-arrived", {"count": 5})]
+
+
+BATCH = st.lists(
+    st.builds(
+        received,
+        st.integers(1, 4),
+        study=st.sampled_from([STUDY, STUDY, "1.2.9"]),
+        pixels=st.sampled_from(["p", "p", "other"]),
+        headers=st.sampled_from(["h", "h", "corrected"]),
+        who=st.sampled_from([identity("P1"), identity("P1"), identity("P2")]),
+        usable=st.sampled_from([True, True, False]),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(batch=BATCH)
+def test_many_at_once_leave_the_same_as_one_after_the_other(
+    batch: list[ReceivedInstance], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    batch = [
+        dataclasses.replace(one, received_at=at(number), spool_key=f"{number:032x}") for number, one in enumerate(batch)
+    ]
+    left = []
+    for together in (True, False):
+        folder = tmp_path_factory.mktemp("store")
+        database = Database.open(folder, migrate=True)
+        studies = StudyStore(database)
+        if together:
+            receptions = studies.record_many(batch, at(100))
+        else:
+            receptions = [studies.record(one, at(100)) for one in batch]
+        found = {uid: studies.find(uid) for uid in (STUDY, "1.2.9")}
+        instances = {uid: studies.instances(uid, usable_only=False) for uid in found}
+        left.append((receptions, found, instances, studies.spool_keys()))
+        database.close()
+    assert left[0] == left[1]

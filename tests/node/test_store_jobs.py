@@ -441,7 +441,6 @@ def test_every_event_of_a_job_is_told_with_its_study(database: Database, studies
     told = [(row.subject, row.event, row.state_before, row.state_after) for row in studies.events(STUDY)]
     assert told == [
         ("study", "image-arrived", "receiving", "receiving"),
-        ("study", "image-arrived", "receiving", "receiving"),
         ("study", "found-complete", "receiving", "complete"),
         ("study", "route-analyze", "complete", "routed"),
         ("job", "leased", "queued", "running"),
