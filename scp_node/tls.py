@@ -14,8 +14,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from cryptography import x509
-
 from scp_node.journal import journal
 
 CIPHERS = (
@@ -104,6 +102,9 @@ def validities(files: TlsFiles) -> list[Validity]:
     TlsFilesError
         If a file cannot be read.
     """
+    # Only whoever tells of validities needs the library, and a receiver never does.
+    from cryptography import x509  # noqa: PLC0415
+
     found = []
     for what, file in (("certificate", files.certificate), ("authority", files.authorities)):
         certificates = _read(file, x509.load_pem_x509_certificates)

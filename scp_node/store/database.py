@@ -8,15 +8,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from scp_node.errors import SpoolFullError, StoreError
+from scp_node.store.tables import NEWEST_TABLES
 
 FILE_NAME = "node.sqlite3"
 BUSY_TIMEOUT_S = 30
@@ -124,23 +120,18 @@ class Database:
         self._engine.dispose()
 
     def _migrate(self) -> None:
+        # A receiver never migrates, and Alembic would be a tenth of all its memory.
+        from scp_node.store.upgrade import upgrade  # noqa: PLC0415
+
         with self.writing() as connection:
-            config = _alembic_config()
-            config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, "head")
-            except CommandError as fault:
-                raise StoreError(
-                    f"the database was written by a newer program ({fault}): install that one again, or restore the "
-                    "backup made before the upgrade (docs/install.md)"
-                ) from fault
+            upgrade(connection)
 
     def _require_newest_tables(self, file: Path) -> None:
-        wanted = ScriptDirectory.from_config(_alembic_config()).get_current_head()
         with self.reading() as connection:
-            present = MigrationContext.configure(connection).get_current_revision()
-        if present != wanted:
-            msg = f"the tables in {file} are of version {present}, this program needs {wanted}: start `serve` once"
+            present = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        if present != NEWEST_TABLES:
+            needed = f"this program needs {NEWEST_TABLES}: start `serve` once"
+            msg = f"the tables in {file} are of version {present}, {needed}"
             raise StoreError(msg)
 
 
@@ -165,13 +156,6 @@ def _engine(file: Path) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
-
-
-def _alembic_config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 def _named(fault: DatabaseError) -> Exception:

@@ -23,6 +23,9 @@ from sqlalchemy import (
     text,
 )
 
+NEWEST_TABLES = "0003"
+"""Revision of the newest migration; a test compares it with the migrations."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC time. A naive one is refused: it would silently mean another moment."""

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from alembic import command
 
-from scp_node.store.database import Database, _alembic_config
+from scp_node.store.database import Database
+from scp_node.store.upgrade import alembic_config
 
 
 def take_back(data_folder: Path, revision: str) -> None:
     """Give the tables the form of an earlier revision; nobody else may have the database open."""
     database = Database.open(data_folder, migrate=False)
-    config = _alembic_config()
+    config = alembic_config()
     with database.writing() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, revision)

@@ -14,16 +14,19 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from scp_node.domain.study import StudyEvent, StudyState
 from scp_node.errors import IllegalTransitionError, SpoolFullError, StoreError
 from scp_node.store import tables
-from scp_node.store.database import Database, _alembic_config
+from scp_node.store.database import Database
 from scp_node.store.jobs import JobStore
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
+from scp_node.store.tables import NEWEST_TABLES
+from scp_node.store.upgrade import alembic_config
 from tests.node.store_samples import STUDY, at, received
 
 REPOSITORY = Path(__file__).parents[2]
@@ -49,6 +52,10 @@ def run(code: str, *arguments: str) -> subprocess.Popen[bytes]:
 # --- migrations ---
 
 
+def test_the_newest_revision_is_the_one_that_receivers_ask_for() -> None:
+    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == NEWEST_TABLES
+
+
 def test_migrations_from_an_empty_database_lead_to_the_tables_of_the_program(database: Database) -> None:
     with database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
@@ -60,7 +67,7 @@ def test_migrations_from_an_empty_database_lead_to_the_tables_of_the_program(dat
 
 
 def test_migrations_lead_back_to_an_empty_database(database: Database) -> None:
-    config = _alembic_config()
+    config = alembic_config()
     with database.writing() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
