@@ -198,7 +198,9 @@ def _event_lines(events: Iterable[EventRow]) -> Iterator[str]:
     """One line for each event; the same event again and again is one line with the number of times."""
     for told, same in groupby(events, key=_event_text):
         rows = list(same)
-        times = f" ({len(rows)} times until {rows[-1].at:%H:%M:%S})" if len(rows) > 1 else ""
+        # Images that came together are one event that tells how many they were.
+        count = sum(int(row.detail.get("count", 1)) for row in rows)
+        times = f" ({count} times until {rows[-1].at:%H:%M:%S})" if count > 1 else ""
         yield f"{rows[0].at:%Y-%m-%d %H:%M:%S} {told}{times}"
 
 
