@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from scp_node.settings import NodeSettings
 READY = b"ready"
 START_S = 30.0
 STOP_S = 15.0
+KEPT_CONFIG = "config-in-use"
 
 
 class PortTakenError(NodeError):
@@ -42,7 +44,7 @@ class Receivers:
     """
 
     def __init__(self, config_folder: Path, settings: NodeSettings, lock: int, counts: Path) -> None:
-        self._config_folder = config_folder
+        self._config_folder = _kept(config_folder, settings.data_folder)
         self._lock = lock
         self._settings = settings
         self._listeners = _ports(settings)
@@ -98,6 +100,19 @@ class Receivers:
             raise NodeError(f"receiver {number} did not start (exit code {process.returncode}); its messages are above")
         self._journal.info("receiver started", pid=process.pid, port=self._settings.receiving.port)
         return process
+
+
+def _kept(config_folder: Path, data_folder: Path) -> Path:
+    """A copy of the configuration: a receiver that is started again shall be like the one before, and like its node,
+    also when somebody is editing the files.
+    """
+    kept = data_folder / KEPT_CONFIG
+    kept.mkdir(exist_ok=True)
+    for file in list(kept.glob("*.toml")):
+        file.unlink()
+    for file in config_folder.glob("*.toml"):
+        shutil.copyfile(file, kept / file.name)
+    return kept
 
 
 def _is_ready(process: subprocess.Popen[bytes]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,15 @@ class CalledAssociation(PromptAssociation):
             syntaxes = (str(context.abstract_syntax), str(context.transfer_syntax[0]))
             return handlers.begin_store(call, request.sop_class_uid, request.sop_instance_uid, syntaxes)
 
+        self._handlers_of_node = handlers
         super().__init__(entity, provider)
+
+    def run_reactor(self) -> None:
+        """Serve until the end; however that comes, the place is free again."""
+        try:
+            super().run_reactor()
+        finally:
+            self._handlers_of_node.forget(self.call, "its thread ended")
 
 
 class _Starter(RequestHandler):
@@ -80,7 +87,6 @@ class Associations(ThreadedAssociationServer):
         self._listening = listening
         self.handlers = handlers
         self.pace = pace
-        self._starting = threading.Lock()
         super().__init__(*args, **kwargs)
 
     def server_bind(self) -> None:
@@ -95,10 +101,15 @@ class Associations(ThreadedAssociationServer):
 
     def begin(self, admitted: Admitted) -> None:
         """Begin the association of an admitted connection, in threads of its own."""
-        admitted.connection.setblocking(True)
-        with self._starting:
+        try:
+            admitted.connection.setblocking(True)
             self.service_actions()
             self.finish_request(admitted, admitted.address)  # type: ignore[arg-type]
+        except (OSError, RuntimeError) as fault:
+            # The caller is gone already, or there is no thread to be had; it will call again.
+            self.handlers.handle_breach(admitted.call, f"the association could not begin: {type(fault).__name__}")
+            self.handlers.forget(admitted.call, "never begun")
+            admitted.connection.close()
 
     def abort_all(self) -> None:
         """End every association at once; their senders send again."""
