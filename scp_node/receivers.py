@@ -103,8 +103,9 @@ class Receivers:
 
 
 def _kept(config_folder: Path, data_folder: Path) -> Path:
-    """A copy of the configuration: a receiver that is started again shall be like the one before, and like its node,
-    also when somebody is editing the files.
+    """Copy the configuration for the receivers.
+
+    One that is started again shall be like the one before, and like its node, also while somebody edits the files.
     """
     kept = data_folder / KEPT_CONFIG
     kept.mkdir(exist_ok=True)
