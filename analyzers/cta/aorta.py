@@ -71,7 +71,7 @@ class _Circles:
 
 
 def follow_aorta(
-    grid: PatientGrid, spine: Spine, spine_spacing_mm: float, thresholds: AortaThresholds
+    grid: PatientGrid, spine: Spine, spine_grid: PatientGrid, thresholds: AortaThresholds
 ) -> AortaCourse | None:
     """Follow the aorta; ``None`` where no tube stands out over a sufficient length.
 
@@ -80,20 +80,22 @@ def follow_aorta(
     grid : PatientGrid
         Fine enough for a rim: 2 mm or less.
     spine : Spine
-        In indices of a grid of the same origin, with voxels of ``spine_spacing_mm``.
+        In indices of ``spine_grid``.
     """
     step = grid.voxels(_STEP_MM)
     planes = list(range(0, len(grid.hu_zyx), step))
     radii_mm = np.geomspace(thresholds.radius_mm[0], thresholds.radius_mm[1], 9)
     circles = []
     for z in planes:
-        at = _spine_plane(spine, z, grid, spine_spacing_mm)
-        place_mm = (float(spine.front_y[at]) * spine_spacing_mm, float(spine.x[at]) * spine_spacing_mm)
+        at = _spine_plane(spine, z, grid, spine_grid)
+        place_lps_mm = spine_grid.to_lps_mm(np.array([[at, spine.front_y[at], spine.x[at]]]))[0]
+        x_mm, y_mm, _ = (place_lps_mm - grid.origin_lps_mm).tolist()
+        place_mm = (y_mm, x_mm)
         circles.append(_best_circles(grid, z, place_mm, radii_mm, thresholds))
     chain = _best_chain(circles, step * grid.spacing_mm, thresholds)
     picked = [(plane, circle, index) for plane, circle, index in zip(planes, circles, chain, strict=True)]
     scores = np.array([circle.quality[index] for _, circle, index in picked])
-    at_spine = np.array([spine.seen[_spine_plane(spine, z, grid, spine_spacing_mm)] for z in planes])
+    at_spine = np.array([spine.seen[_spine_plane(spine, z, grid, spine_grid)] for z in planes])
     near_spine = ndimage.binary_dilation(at_spine, iterations=grid.voxels(_SEEN_REACH_MM) // step)
     first, last = _longest_run((_running_mean(scores, 5) > _SCORE_FLOOR) & near_spine)
     if (last - first) * step * grid.spacing_mm < thresholds.least_length_mm:
@@ -112,8 +114,10 @@ def follow_aorta(
     )
 
 
-def _spine_plane(spine: Spine, z: int, grid: PatientGrid, spine_spacing_mm: float) -> int:
-    return min(len(spine.x) - 1, round(z * grid.spacing_mm / spine_spacing_mm))
+def _spine_plane(spine: Spine, z: int, grid: PatientGrid, spine_grid: PatientGrid) -> int:
+    """The plane of the spine's grid at the height of a plane of the fine grid."""
+    height_mm = z * grid.spacing_mm + float(grid.origin_lps_mm[2] - spine_grid.origin_lps_mm[2])
+    return int(np.clip(round(height_mm / spine_grid.spacing_mm), 0, len(spine.x) - 1))
 
 
 def _best_circles(

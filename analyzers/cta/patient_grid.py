@@ -62,7 +62,11 @@ class PatientGrid:
         return (np.atleast_2d(points_lps_mm) - self.origin_lps_mm)[:, ::-1] / self.spacing_mm
 
 
-def patient_grid(volume: Volume, spacing_mm: float) -> PatientGrid:
+def patient_grid(
+    volume: Volume,
+    spacing_mm: float,
+    within_lps_mm: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+) -> PatientGrid:
     """Copy a volume onto cubic voxels along the patient's axes.
 
     Parameters
@@ -71,10 +75,14 @@ def patient_grid(volume: Volume, spacing_mm: float) -> PatientGrid:
         CT in HU; sheared and oblique grids are fine.
     spacing_mm : float
         Edge of the new voxels, in mm.
+    within_lps_mm : pair of (3,) float64, optional
+        Lower and upper corner of the part to copy; all of the volume by default.
     """
     blocks, block_affine = _block_means(volume, spacing_mm)
     corners = _corners_lps_mm(volume)
     low, high = corners.min(axis=0), corners.max(axis=0)
+    if within_lps_mm is not None:
+        low, high = np.maximum(low, within_lps_mm[0]), np.minimum(high, within_lps_mm[1])
     shape_zyx = tuple(int(np.ceil(extent / spacing_mm - 0.01)) + 1 for extent in (high - low)[::-1])
     matrix, offset = _index_map(block_affine, low, spacing_mm)
     hu = _transformed(blocks, matrix, offset, shape_zyx)
@@ -198,6 +206,8 @@ def _inside(
     inside = np.ones(shape_zyx, bool)
     ramps = np.ogrid[tuple(slice(0, size) for size in shape_zyx)]
     for axis, size in enumerate(block_shape):
-        index = offset[axis] + sum(matrix[axis, other] * ramps[other] for other in range(3))
+        # Axes that do not take part stay flat, which keeps a straight grid cheap.
+        parts = [matrix[axis, other] * ramps[other] for other in range(3) if abs(matrix[axis, other]) > 1e-9]
+        index = offset[axis] + sum(parts)
         inside &= (index >= -0.5) & (index <= size - 0.5)
     return inside

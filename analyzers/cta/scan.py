@@ -14,7 +14,7 @@ from analyzers.cta.liver import Anatomy, LiverSeed, find_liver_seed
 from analyzers.cta.lungs import find_lungs
 from analyzers.cta.patient_grid import PatientGrid, patient_grid
 from analyzers.cta.phase import Phase, PhaseEvidence, phase_of
-from analyzers.cta.spine import find_spine
+from analyzers.cta.spine import Spine, find_spine
 from analyzers.cta.thresholds import CtaThresholds
 from analyzers.volume import Volume
 
@@ -22,6 +22,9 @@ ORGAN_GRID_MM = 3.0
 """Organs are found at this resolution; a liver's border moves by a fraction of it."""
 VESSEL_GRID_MM = 1.5
 _LEAST_OVERLAP_MM = 30.0
+_SIDE_REACH_MM = 95.0
+_FRONT_REACH_MM = 95.0
+"""Circles are looked for up to 60 mm away and reach 27 mm further."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,8 @@ def survey(volume: Volume, thresholds: CtaThresholds) -> Scan | str:
         return "no spine found to find the organs by"
     lungs = find_lungs(grid, body, spine.x, thresholds.tissue)
     anatomy = Anatomy(grid=grid, body=body, lungs=lungs, spine=spine, smooth_hu_zyx=_smoothed(grid))
-    aorta = follow_aorta(patient_grid(volume, VESSEL_GRID_MM), spine, grid.spacing_mm, thresholds.aorta)
+    beside_spine = patient_grid(volume, VESSEL_GRID_MM, _around_spine(grid, spine))
+    aorta = follow_aorta(beside_spine, spine, grid, thresholds.aorta)
     seed = find_liver_seed(anatomy, thresholds.liver)
     if aorta is not None and seed is not None and not _side_by_side(aorta, seed, grid):
         aorta = None
@@ -69,6 +73,15 @@ def survey(volume: Volume, thresholds: CtaThresholds) -> Scan | str:
         None if aorta is None else aorta.mean_hu, None if seed is None else seed.centre_hu, text, thresholds.phase
     )
     return Scan(volume=volume, anatomy=anatomy, aorta=aorta, liver_seed=seed, phase=evidence)
+
+
+def _around_spine(grid: PatientGrid, spine: Spine) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Corners (LPS mm) of the part of the trunk in which an aorta can lie, at full height."""
+    planes = np.arange(len(spine.x), dtype=float)
+    front_lps_mm = grid.to_lps_mm(np.column_stack([planes, spine.front_y, spine.x]))
+    low = front_lps_mm.min(axis=0) - np.array([_SIDE_REACH_MM, _FRONT_REACH_MM, np.inf])
+    high = front_lps_mm.max(axis=0) + np.array([_SIDE_REACH_MM, _FRONT_REACH_MM, np.inf])
+    return low, high
 
 
 def _side_by_side(aorta: AortaCourse, seed: LiverSeed, grid: PatientGrid) -> bool:

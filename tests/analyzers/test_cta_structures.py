@@ -40,7 +40,7 @@ def course_of(hu: NDArray[np.float32]) -> tuple[Volume, AortaCourse | None]:
     assert body is not None
     spine = find_spine(coarse, body, DEFAULT.tissue)
     assert spine is not None
-    return scan, follow_aorta(patient_grid(scan, 1.5), spine, 3.0, DEFAULT.aorta)
+    return scan, follow_aorta(patient_grid(scan, 1.5), spine, coarse, DEFAULT.aorta)
 
 
 @pytest.mark.parametrize("diameter_mm", [16.0, 22.0, 32.0])
