@@ -172,11 +172,15 @@ def _conclusion(measurements: Sequence[Measurement], findings: Sequence[Finding]
     values = {value.key: value for value in measurements}
     parts = []
     if "liver_volume" in values:
-        least = "at least " if values["liver_volume"].remark.startswith("at least") else ""
-        parts.append(f"Liver {least}{values['liver_volume'].value:.0f} mL.")
+        volume = values["liver_volume"]
+        words = ("at least", "incomplete")
+        cut = next((f"{word} " for word in words if volume.remark.startswith(word)), "")
+        parts.append(f"Liver {cut}{volume.value:.0f} mL.")
     else:
         parts.append("Liver not delineated.")
     if "aorta_diameter" in values:
-        parts.append(f"Aorta {values['aorta_diameter'].value:.1f} mm at the celiac level.")
+        diameter = values["aorta_diameter"]
+        level = "the estimated celiac level" if "not seen" in diameter.remark else "the celiac level"
+        parts.append(f"Aorta {diameter.value:.1f} mm at {level}.")
     parts += [item.sentence for item in findings if item.key in ("pump_presence", "catheter_presence")]
     return " ".join(parts)

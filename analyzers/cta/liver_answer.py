@@ -45,8 +45,10 @@ def liver_part(scan: Scan, sections: tuple[LumenSection, ...], thresholds: Liver
     if not all(gate.passed for gate in gates):
         failed = "; ".join(f"{gate.name} {gate.seen}, wanted {gate.wanted}" for gate in gates if not gate.passed)
         return Part(found=False, gates=gates, limitations=(f"Liver not delineated: {failed}.",))
-    doubts = [f"at least: {cut}"] if cut else []
-    if scan.phase.phase is Phase.NATIVE or seed.centre_hu < thresholds.unenhanced_below_hu:
+    unenhanced = scan.phase.phase is Phase.NATIVE or seed.centre_hu < thresholds.unenhanced_below_hu
+    # Without contrast a neighbour may be counted too, so an incomplete liver is no lower bound.
+    doubts = [f"{'incomplete' if unenhanced else 'at least'}: {cut}"] if cut else []
+    if unenhanced:
         doubts.append("without contrast the borders to stomach, heart and muscle are weak")
     surface_mm2 = _surface_mm2(on_grid, anatomy.grid.spacing_mm)
     frames = frames_of(mask, volume)
@@ -80,7 +82,7 @@ def liver_part(scan: Scan, sections: tuple[LumenSection, ...], thresholds: Liver
                 sources=frames,
             ),
         ),
-        limitations=(f"Liver volume is a lower bound: {cut}.",) if cut else (),
+        limitations=(f"Liver incomplete: {cut}.",) if cut else (),
     )
 
 

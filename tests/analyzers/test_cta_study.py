@@ -171,6 +171,21 @@ def test_a_liver_cut_by_the_end_of_the_scan_is_at_least_so_large(answered: Answe
     assert "at least" in cropped_result.conclusion
 
 
+def test_a_cut_liver_without_contrast_is_incomplete_but_no_lower_bound(answered: Answered, cropped: Volume) -> None:
+    # Blood and organs at the attenuation they have without contrast; what is dark or bone stays.
+    hu = cropped.voxels_zyx
+    unenhanced = np.where((hu > 70.0) & (hu < 200.0), 58.0 + 0.3 * (hu - hu[hu > 70.0].mean()), hu)
+    native = replace(cropped, voxels_zyx=unenhanced.astype(np.float32))
+
+    result = ANALYZER.analyze(in_memory(native, answered.images), ())
+
+    assert isinstance(result, Assessed)
+    (volume,) = [value for value in result.measurements if value.key == "liver_volume"]
+    assert volume.grade is Grade.LIMITED
+    assert volume.remark.startswith("incomplete")
+    assert "at least" not in result.conclusion
+
+
 def test_a_scan_that_ends_below_the_liver_cannot_exclude_a_pump(cropped_result: Assessed) -> None:
     (finding,) = [finding for finding in cropped_result.findings if finding.key == "pump_presence"]
     assert finding.presence is Presence.INDETERMINATE
