@@ -16,7 +16,7 @@ from analyzers.cta.expectations import READ_ROLES
 from analyzers.cta.patient_grid import PatientGrid, patient_grid, share_on_grid
 from analyzers.volume import StudyImages, Volume
 
-_PAGE_GRID_MM = 1.5
+_PAGE_GRID_MM = 1.75
 _WINDOW_HU = (-100.0, 250.0)
 """Soft tissue: centre 75, width 350 HU."""
 _PROJECTION_WINDOW_HU = (0.0, 800.0)
@@ -26,7 +26,7 @@ _NAMES = {
     "liver_volume": "Liver volume",
     "liver_attenuation": "Liver mean",
     "liver_attenuation_sd": "Liver SD",
-    "aorta_diameter": "Aorta diameter, celiac level",
+    "aorta_diameter": "Aorta, celiac level",
     "aorta_attenuation": "Aorta attenuation",
     "pump_diameter": "Pump diameter",
     "pump_thickness": "Pump thickness",
@@ -181,7 +181,7 @@ def _numbers(axes: Axes, result: Assessed, segments: Sequence[Segment], *, with_
         height -= step
     height -= step / 2
     for value in result.measurements:
-        axes.text(0.02, height, _in_words(value), va="top", fontsize=9, transform=axes.transAxes)
+        axes.text(0.02, height, _in_words(value), va="top", fontsize=8.5, transform=axes.transAxes)
         height -= step
     if with_findings:
         height -= step / 2

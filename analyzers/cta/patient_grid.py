@@ -130,7 +130,9 @@ def share_on_grid(mask_zyx: NDArray[np.bool_], volume: Volume, grid: PatientGrid
     as_voxels = replace(volume, voxels_zyx=mask_zyx.astype(np.float32))
     blocks, block_affine = _block_means(as_voxels, grid.spacing_mm)
     matrix, offset = _index_map(block_affine, grid.origin_lps_mm, grid.spacing_mm)
-    return _transformed(blocks, matrix, offset, grid.hu_zyx.shape)
+    share = _transformed(blocks, matrix, offset, grid.hu_zyx.shape)
+    share[~grid.inside_zyx] = 0.0
+    return share
 
 
 def _transformed(
