@@ -34,9 +34,9 @@ def find_body(grid: PatientGrid, thresholds: TissueThresholds) -> Body | None:
     Table and covers are thinner than the opening's radius, or not connected to the patient after it.
     """
     dense = (grid.hu_zyx > _outline_above_hu(grid, thresholds)) & grid.inside_zyx
-    disc = _disc(grid.voxels(thresholds.table_half_thickness_mm))
+    round_element = disc(grid.voxels(thresholds.table_half_thickness_mm))
     # Filled first: the wall over a lung is thinner than a table top, the filled trunk is not.
-    opened = np.stack([ndimage.binary_opening(_filled(plane), disc) for plane in dense])
+    opened = np.stack([ndimage.binary_opening(_filled(plane), round_element) for plane in dense])
     labels, count = ndimage.label(opened)
     if count == 0:
         return None
@@ -68,6 +68,7 @@ def _filled(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return filled
 
 
-def _disc(radius: int) -> NDArray[np.bool_]:
+def disc(radius: int) -> NDArray[np.bool_]:
+    """A flat round structuring element of ``2 * radius + 1`` pixels."""
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     return np.asarray(y * y + x * x <= radius * radius)

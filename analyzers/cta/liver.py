@@ -24,6 +24,8 @@ from analyzers.cta.spine import Spine
 from analyzers.cta.thresholds import LiverThresholds
 
 _FAT_BELOW_HU = -15.0
+_GAS_BELOW_HU = -200.0
+"""Below this a voxel holds gas or lung."""
 _WALL_MM = 9.0
 """Skin, fat and muscle over the liver are at least this thick. Anatomy."""
 _BACKGROUND_CORE_MM = 8.0
@@ -66,6 +68,7 @@ class Anatomy:
     body: Body
     lungs: Lungs
     spine: Spine
+    wall_zyx: NDArray[np.bool_]
     smooth_hu_zyx: NDArray[np.float32]
 
 
@@ -118,7 +121,22 @@ def find_liver(
         probability = following
         if not steep:
             break
-    return probability
+    return _with_blended_rim(probability, seed, anatomy)
+
+
+def _with_blended_rim(probability: NDArray[np.float32], seed: LiverSeed, anatomy: Anatomy) -> NDArray[np.float32]:
+    """Add the voxels of the rim that hold more liver than fat.
+
+    They are blends, so they look unlike the liver, and the walker leaves them out; the border lies half way between
+    the two tissues. Not so beside gas: there the wall of stomach or bowel passes for a blend.
+    """
+    hu = anatomy.grid.hu_zyx
+    likely = probability > 0.5
+    darkest_hu = ndimage.minimum_filter(hu, size=3)
+    beside_fat = (darkest_hu < _FAT_BELOW_HU) & (darkest_hu > _GAS_BELOW_HU)
+    rim = ndimage.binary_dilation(likely) & ~likely & beside_fat & anatomy.body.mask_zyx
+    mostly_liver = rim & (hu >= (seed.centre_hu + darkest_hu) / 2)
+    return np.where(mostly_liver, np.float32(0.8), probability)
 
 
 def _linear_shading(difference: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[NDArray[np.float32], bool]:
@@ -218,7 +236,7 @@ def _surely_not(anatomy: Anatomy, seed: LiverSeed, deviation: NDArray[np.float32
     """Fat, gas, bone, the wall of the trunk, other organs' cores, and whatever lies above the dome."""
     grid, hu = anatomy.grid, anatomy.smooth_hu_zyx
     outside = (hu < _FAT_BELOW_HU) | (hu > seed.centre_hu + 150.0) | anatomy.lungs.both_zyx
-    outside |= anatomy.body.depth_mm_zyx < _WALL_MM
+    outside |= (anatomy.body.depth_mm_zyx < _WALL_MM) | anatomy.wall_zyx
     top = int(np.flatnonzero(seed.core_zyx.any(axis=(1, 2))).max()) + grid.voxels(24.0)
     outside[top:] = True
     # A core that looks alike yet stands apart (spleen, heart, muscle), or is deep and looks different (kidney).

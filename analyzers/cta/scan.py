@@ -16,6 +16,7 @@ from analyzers.cta.patient_grid import PatientGrid, patient_grid
 from analyzers.cta.phase import Phase, PhaseEvidence, phase_of
 from analyzers.cta.spine import Spine, find_spine
 from analyzers.cta.thresholds import CtaThresholds
+from analyzers.cta.wall import outer_wall
 from analyzers.volume import Volume
 
 ORGAN_GRID_MM = 3.0
@@ -61,7 +62,8 @@ def survey(volume: Volume, thresholds: CtaThresholds) -> Scan | str:
     if spine is None:
         return "no spine found to find the organs by"
     lungs = find_lungs(grid, body, spine.x, thresholds.tissue)
-    anatomy = Anatomy(grid=grid, body=body, lungs=lungs, spine=spine, smooth_hu_zyx=_smoothed(grid))
+    wall = outer_wall(grid, body, thresholds.tissue)
+    anatomy = Anatomy(grid=grid, body=body, lungs=lungs, spine=spine, wall_zyx=wall, smooth_hu_zyx=_smoothed(grid))
     beside_spine = patient_grid(volume, VESSEL_GRID_MM, _around_spine(grid, spine))
     aorta = follow_aorta(beside_spine, spine, grid, thresholds.aorta)
     seed = find_liver_seed(anatomy, thresholds.liver)

@@ -41,6 +41,10 @@ class TissueThresholds:
     """Less is no trunk."""
     narrowest_trunk_mm: float = 200.0
     """Width of an adult's upper abdomen is 25 to 45 cm; a head measures 15 to 18 cm. Anatomy."""
+    fat_hu: tuple[float, float] = (-200.0, -15.0)
+    """Subcutaneous fat is about -100; water and muscle are above, lung and bowel gas below. Anatomy."""
+    thinnest_wall_mm: float = 6.0
+    """Between the subcutaneous fat and the liver lies at least this much muscle, rib or fascia. Anatomy."""
     gas_below_hu: float = -400.0
     """Half way between soft tissue and aerated lung. Anatomy."""
     lung_median_hu: tuple[float, float] = (-930.0, -450.0)
