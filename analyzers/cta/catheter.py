@@ -28,6 +28,12 @@ _START_REACH_MM = 28.0
 """The first centimetre or two hide in the pump's streaks; visible catheter must begin within this of the housing."""
 _TOP_HAT_MM = 3.5
 _STANDS_OUT_HU = 110.0
+_FAINT_STANDS_OUT_HU = 80.0
+_FAINT_SHARE = 0.75
+"""A line that runs between two slices is blended with fat over both and loses contrast there: so much of it is left."""
+_FAINT_ABOVE_BLOOD_HU = 25.0
+_FAINT_REACH_MM = 8.0
+"""Faint voxels count only this near to plain ones; elsewhere they are vessels and noise."""
 _LINK_MM = 2.6
 _BRIDGE_PRICE = 3.0
 """A bridged gap counts as so many times its length when paths are compared."""
@@ -92,7 +98,10 @@ def trace_catheter(
             catheter=None,
             reason=f"slices {step_mm:.1f} mm apart, at most {thresholds.thickest_slice_mm:.0f} mm show a thin catheter",
         )
-    above_hu = max(thresholds.catheter_above_hu, (blood_hu or 0.0) + 60.0)
+    above_hu = (
+        max(_FAINT_SHARE * thresholds.catheter_above_hu, (blood_hu or 0.0) + _FAINT_ABOVE_BLOOD_HU),
+        max(thresholds.catheter_above_hu, (blood_hu or 0.0) + 60.0),
+    )
     indices, distance_mm = _candidates(volume, pump, above_hu, excluded_zyx)
     if len(indices) < 20:
         return CatheterSearch(catheter=None, reason="no thin radiopaque line beside the pump")
@@ -132,31 +141,53 @@ def catheter_mask(
 
 
 def _candidates(
-    volume: Volume, pump: Pump, above_hu: float, excluded_zyx: NDArray[np.bool_]
+    volume: Volume, pump: Pump, above_hu: tuple[float, float], excluded_zyx: NDArray[np.bool_]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Indices of thin bright voxels outside of the housing, and their distance from it in mm."""
-    hu = volume.voxels_zyx
-    bright = (hu > above_hu) & ~excluded_zyx
-    # Sideways only: a line across the planes is a dot in each, one within a plane a line, and both stand out.
-    _, height, width = (2 * round(_TOP_HAT_MM / step_mm) + 1 for step_mm in volume.spacing_zyx_mm)
-    found = []
-    for z in np.flatnonzero(bright.any(axis=(1, 2))):
-        (box,) = ndimage.find_objects(bright[z].astype(np.int8))
-        around = tuple(
-            slice(max(0, part.start - reach), part.stop + reach)
-            for part, reach in zip(box, (height, width), strict=True)
-        )
-        plane = np.minimum(hu[z][around], 2000.0)
-        stands_out = plane - ndimage.grey_opening(plane, size=(max(3, height), max(3, width)))
-        rows, columns = np.nonzero(bright[z][around] & (stands_out > _STANDS_OUT_HU))
-        found.append(np.column_stack([np.full(len(rows), z), rows + around[0].start, columns + around[1].start]))
-    if not found:
-        return np.zeros((0, 3), np.intp), np.zeros(0)
-    indices = np.concatenate(found)
+    """Indices of thin bright voxels outside of the housing, and their distance from it in mm.
+
+    Parameters
+    ----------
+    above_hu : (float, float)
+        For faint voxels, which need plain ones nearby, and for plain ones.
+    """
+    indices, stands_out_hu = _thin_and_bright(volume, above_hu[0], excluded_zyx)
     points = volume.to_lps_mm(indices.astype(float))
     distance = _distance_to_housing_mm(points, pump)
     outside = (distance > _HALO_MM) & ~_along_a_face(points, pump)
-    return indices[outside], distance[outside]
+    plain = outside & (volume.voxels_zyx[tuple(indices.T)] > above_hu[1]) & (stands_out_hu > _STANDS_OUT_HU)
+    if not plain.any():
+        return np.zeros((0, 3), np.intp), np.zeros(0)
+    away_mm, _ = cKDTree(points[plain]).query(points, distance_upper_bound=_FAINT_REACH_MM)
+    kept = outside & (plain | (away_mm < _FAINT_REACH_MM))
+    return indices[kept], distance[kept]
+
+
+def _thin_and_bright(
+    volume: Volume, above_hu: float, excluded_zyx: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Indices, (n, 3) z, y, x, of bright voxels that stand out of their plane at a catheter's width, and by how much.
+
+    Sideways only: a line across the planes is a dot in each, one within a plane a line, and both stand out.
+    """
+    hu = volume.voxels_zyx
+    _, height, width = (2 * round(_TOP_HAT_MM / step_mm) + 1 for step_mm in volume.spacing_zyx_mm)
+    found = [np.zeros((0, 3), np.intp)]
+    heights = [np.zeros(0, np.float32)]
+    for z in range(len(hu)):
+        bright = (hu[z] > above_hu) & ~excluded_zyx[z]
+        boxes = ndimage.find_objects(bright.astype(np.int8))
+        if not boxes:
+            continue
+        around = tuple(
+            slice(max(0, part.start - reach), part.stop + reach)
+            for part, reach in zip(boxes[0], (height, width), strict=True)
+        )
+        plane = np.minimum(hu[z][around], 2000.0)
+        stands_out = plane - ndimage.grey_opening(plane, size=(max(3, height), max(3, width)))
+        rows, columns = np.nonzero(bright[around] & (stands_out > _FAINT_STANDS_OUT_HU))
+        found.append(np.column_stack([np.full(len(rows), z), rows + around[0].start, columns + around[1].start]))
+        heights.append(stands_out[rows, columns])
+    return np.concatenate(found), np.concatenate(heights)
 
 
 def _attached_to_pump(

@@ -187,7 +187,7 @@ def _catheter_measurement(
         catheter.length_mm,
         "catheter",
         uncertainty=max(0.07 * catheter.length_mm, 3 * scan.slice_step_mm),
-        method="Shortest path along the radiopaque line from the rim",
+        method="Path along the radiopaque line, from 4 mm off the housing",
         sources=frames_of(tube, scan.volume),
         doubts=doubts,
     )
