@@ -17,18 +17,18 @@ from analyzers.contract import (
 )
 from analyzers.cta.aorta_answer import aorta_part
 from analyzers.cta.aorta_answer import prefers as prefers_for_aorta
-from analyzers.cta.device_answer import bones_on_source, device_part, find_device
+from analyzers.cta.bones_answer import bones_on_grid, bones_part
+from analyzers.cta.device_answer import device_part, find_device
 from analyzers.cta.expectations import READ_ROLES, series_roles
 from analyzers.cta.liver_answer import liver_heights_mm, liver_part, liver_points_lps_mm
 from analyzers.cta.lumen import lumen_sections
-from analyzers.cta.part import Part, segment
+from analyzers.cta.part import Part
 from analyzers.cta.phase import Phase
 from analyzers.cta.scan import Scan, survey
 from analyzers.cta.thresholds import DEFAULT, CtaThresholds
 from analyzers.priors import Prior
 from analyzers.volume import StudyImages
 
-_BONES_RGB = (241, 214, 145)
 _MOST_VOLUMES = 4
 """Scans that are surveyed; time and memory are bounded."""
 _PHASE_CODES = {
@@ -57,11 +57,10 @@ def analyze(
         return NotAssessable(reasons=reasons, gates=liver.gates, roles=roles)
     aorta = _aorta(scans, liver_z_mm, thresholds)
     liver_lps_mm = None if liver_scan is None else liver_points_lps_mm(liver, liver_scan)
-    device = device_part(found, rejected, scans, liver_lps_mm, thresholds)
     bones_scan = found.scan if found is not None else liver_scan or scans[0]
-    bones = bones_on_source(bones_scan, thresholds, dilated=False)
-    bones_segments = (segment("bones", "Bones", vocabulary.BONE, bones, bones_scan.volume, _BONES_RGB),)
-    parts = (liver, aorta, device, Part(found=bool(bones.any()), segments=bones_segments if bones.any() else ()))
+    bones_zyx = bones_on_grid(bones_scan, thresholds)
+    device = device_part(found, rejected, scans, liver_lps_mm, bones_zyx, thresholds)
+    parts = (liver, aorta, device, bones_part(bones_scan, bones_zyx))
     findings = (_phase_finding(scans, liver_scan), *(finding for part in parts for finding in part.findings))
     measurements = tuple(value for part in parts for value in part.measurements)
     return Assessed(

@@ -11,11 +11,10 @@ from scipy import ndimage
 
 from analyzers import vocabulary
 from analyzers.contract import Code, Finding, Measurement, Presence
-from analyzers.cta.bones import find_bones
+from analyzers.cta.bones_answer import bones_on_source
 from analyzers.cta.catheter import Catheter, CatheterSearch, catheter_mask, trace_catheter
 from analyzers.cta.lumen import lumen_mask, lumen_sections
 from analyzers.cta.part import Part, frames_of, measurement, segment
-from analyzers.cta.patient_grid import field_on_source, share_on_grid
 from analyzers.cta.pump import Pump, PumpSearch, find_pump, pump_mask
 from analyzers.cta.scan import Scan
 from analyzers.cta.thresholds import CtaThresholds, DeviceThresholds
@@ -56,14 +55,21 @@ def device_part(
     rejected: tuple[str, ...],
     scans: Sequence[Scan],
     liver_lps_mm: NDArray[np.float64] | None,
+    bones_zyx: NDArray[np.bool_],
     thresholds: CtaThresholds,
 ) -> Part:
-    """Measure pump and catheter, or say why there is nothing to measure."""
+    """Measure pump and catheter, or say why there is nothing to measure.
+
+    Parameters
+    ----------
+    bones_zyx : (z, y, x) bool
+        The skeleton on the organ grid of the scan with the pump: no catheter is followed in it.
+    """
     if found is None:
         return Part(found=False, findings=(_no_pump(rejected, scans, liver_lps_mm),))
     volume, pump = found.scan.volume, found.pump
     housing = pump_mask(pump, volume, thresholds.device.fallback_metal_above_hu)
-    search = _traced(found, thresholds)
+    search = _traced(found, bones_zyx, thresholds)
     side = _side(found)
     measurements = _pump_measurements(found, side)
     segments = [segment("pump", "Infusion pump", vocabulary.INFUSION_PUMP, housing, volume, _PUMP_RGB, device=True)]
@@ -84,9 +90,9 @@ def device_part(
     )
 
 
-def _traced(found: PumpFound, thresholds: CtaThresholds) -> CatheterSearch:
+def _traced(found: PumpFound, bones_zyx: NDArray[np.bool_], thresholds: CtaThresholds) -> CatheterSearch:
     scan = found.scan
-    excluded = bones_on_source(scan, thresholds, dilated=True)
+    excluded = bones_on_source(scan, ndimage.binary_dilation(bones_zyx))
     blood_hu = None
     if scan.aorta is not None:
         excluded |= lumen_mask(scan.volume, lumen_sections(scan.volume, scan.aorta))
@@ -106,24 +112,6 @@ def _short_of_liver(
     if away_mm <= thresholds.catheter_end_to_liver_mm:
         return ""
     return f"lost {away_mm:.0f} mm away from the liver, its end was probably not reached"
-
-
-def bones_on_source(scan: Scan, thresholds: CtaThresholds, *, dilated: bool) -> NDArray[np.bool_]:
-    """The skeleton on the source voxels, (z, y, x); dilated by one voxel of the organ grid if asked."""
-    grid = scan.anatomy.grid
-    cortex = share_on_grid(scan.volume.voxels_zyx > thresholds.tissue.cortical_above_hu, scan.volume, grid)
-    metal = share_on_grid(scan.volume.voxels_zyx > thresholds.tissue.metal_above_hu, scan.volume, grid) > 0.05
-    not_bone = ndimage.binary_dilation(metal, iterations=grid.voxels(6.0)) & (
-        scan.anatomy.body.depth_mm_zyx < thresholds.device.deepest_centre_mm
-    )
-    if scan.aorta is not None:
-        aorta = share_on_grid(lumen_mask(scan.volume, lumen_sections(scan.volume, scan.aorta)), scan.volume, grid)
-        not_bone |= aorta > 0.3
-    bones = find_bones(grid, scan.anatomy.body, scan.anatomy.spine, cortex, not_bone, thresholds.tissue)
-    if dilated:
-        bones = ndimage.binary_dilation(bones)
-    field = ndimage.gaussian_filter(bones.astype(np.float32), 0.5)
-    return np.asarray(field_on_source(field, grid, scan.volume) >= 0.5)
 
 
 def _blood_hu(scan: Scan) -> float:

@@ -10,7 +10,7 @@ than hit or missed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,7 @@ def patient_grid(
     within_lps_mm : pair of (3,) float64, optional
         Lower and upper corner of the part to copy; all of the volume by default.
     """
-    blocks, block_affine = _block_means(volume, spacing_mm)
+    blocks, block_affine = _block_means(volume.voxels_zyx, volume, spacing_mm)
     corners = _corners_lps_mm(volume)
     low, high = corners.min(axis=0), corners.max(axis=0)
     if within_lps_mm is not None:
@@ -127,8 +127,7 @@ def share_on_grid(mask_zyx: NDArray[np.bool_], volume: Volume, grid: PatientGrid
 
     What is thinner than a grid voxel (the cortex of a rib) is lost in a mean attenuation, but not here.
     """
-    as_voxels = replace(volume, voxels_zyx=mask_zyx.astype(np.float32))
-    blocks, block_affine = _block_means(as_voxels, grid.spacing_mm)
+    blocks, block_affine = _block_means(mask_zyx, volume, grid.spacing_mm)
     matrix, offset = _index_map(block_affine, grid.origin_lps_mm, grid.spacing_mm)
     share = _transformed(blocks, matrix, offset, grid.hu_zyx.shape)
     share[~grid.inside_zyx] = 0.0
@@ -165,22 +164,30 @@ def _source_box(field_zyx: NDArray[np.float32], grid: PatientGrid, volume: Volum
     return z, y, x
 
 
-def _block_means(volume: Volume, spacing_mm: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Means over blocks that nearly fill the new spacing, and the affine of the block centres."""
-    factors = [max(1, int(spacing_mm / step_mm + 0.25)) for step_mm in volume.spacing_zyx_mm]
-    clipped = np.clip(volume.voxels_zyx, AIR_HU, BRIGHTEST_HU)
-    if max(factors) > 1:
-        padding = [(0, -size % factor) for size, factor in zip(clipped.shape, factors, strict=True)]
-        padded = np.pad(clipped, padding, mode="edge")
-        (nz, fz), (ny, fy), (nx, fx) = (
-            (size // factor, factor) for size, factor in zip(padded.shape, factors, strict=True)
-        )
-        clipped = padded.reshape(nz, fz, ny, fy, nx, fx).mean(axis=(1, 3, 5), dtype=np.float32)
+def _block_means(
+    voxels_zyx: NDArray[np.float32] | NDArray[np.bool_], volume: Volume, spacing_mm: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Means over blocks that nearly fill the new spacing, and the affine of the block centres.
+
+    One layer of blocks after the other: copies of a whole abdomen in thin slices would take a gigabyte.
+    """
+    fz, fy, fx = (max(1, int(spacing_mm / step_mm + 0.25)) for step_mm in volume.spacing_zyx_mm)
+    planes, rows, columns = voxels_zyx.shape
+    spare = ((0, -rows % fy), (0, -columns % fx))
+    means = np.empty((-(-planes // fz), -(-rows // fy), -(-columns // fx)), np.float32)
+    for z in range(len(means)):
+        # The outermost plane, row and column stand in for those that the last block lacks.
+        summed = np.zeros((rows, columns), np.float32)
+        for plane in range(z * fz, (z + 1) * fz):
+            summed += np.clip(voxels_zyx[min(plane, planes - 1)].astype(np.float32), AIR_HU, BRIGHTEST_HU)
+        padded = np.pad(summed, spare, mode="edge")
+        means[z] = sum(padded[row::fy, column::fx] for row in range(fy) for column in range(fx))
+    means /= fz * fy * fx
     affine = volume.affine_lps.copy()
-    factors_xyz = np.array(factors[::-1], float)
+    factors_xyz = np.array([fx, fy, fz], float)
     affine[:3, 3] += affine[:3, :3] @ ((factors_xyz - 1) / 2)
     affine[:3, :3] *= factors_xyz
-    return clipped, affine
+    return means, affine
 
 
 def _corners_lps_mm(volume: Volume) -> NDArray[np.float64]:
