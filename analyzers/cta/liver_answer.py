@@ -61,7 +61,8 @@ def liver_part(scan: Scan, sections: tuple[LumenSection, ...], thresholds: Liver
                 "liver_volume",
                 volume_ml,
                 "liver",
-                uncertainty=surface_mm2 * _BORDER_DOUBT_MM / 1000.0,
+                # What leaks into a neighbour of the same attenuation is no doubt of the border's place.
+                uncertainty=None if unenhanced else surface_mm2 * _BORDER_DOUBT_MM / 1000.0,
                 method="Voxel sum, random walker outline",
                 sources=frames,
                 doubts=doubts,
