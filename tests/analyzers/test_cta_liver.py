@@ -77,6 +77,21 @@ def test_where_the_field_of_view_cuts_the_trunk_its_border_is_not_taken_for_skin
     assert not outer_wall(grid, body, DEFAULT.tissue).any()
 
 
+def test_muscles_bound_the_liver_though_the_field_of_view_cuts_the_other_side() -> None:
+    hu, liver = with_liver(58.0)
+    seen = slice(0, 110)
+    scan = volume(hu[:, :, seen], (SPACING_MM, SPACING_MM, SPACING_MM))
+    grid = patient_grid(scan, 3.0)
+    body = find_body(grid, DEFAULT.tissue)
+    assert body is not None
+
+    wall = mask_on_source(outer_wall(grid, body, DEFAULT.tissue), grid, scan)
+
+    muscle = np.broadcast_to((ellipse_radius() > 0.83) & (ellipse_radius() < 0.93), SHAPE)[:, :, seen]
+    assert (wall & muscle).sum() > 0.3 * muscle.sum()
+    assert not (wall & liver[:, :, seen]).any()
+
+
 def test_a_mask_on_a_tilted_scan_does_not_go_on_beyond_its_planes() -> None:
     hu, _ = with_liver(58.0)
     scan = volume(hu, (SPACING_MM, SPACING_MM, SPACING_MM))
