@@ -19,7 +19,7 @@ from analyzers.cta.aorta_answer import aorta_part
 from analyzers.cta.aorta_answer import prefers as prefers_for_aorta
 from analyzers.cta.bones_answer import bones_on_grid, bones_part
 from analyzers.cta.device_answer import device_part, find_device
-from analyzers.cta.expectations import READ_ROLES, series_roles
+from analyzers.cta.expectations import reading_order, series_roles
 from analyzers.cta.liver_answer import liver_heights_mm, liver_part, liver_points_lps_mm
 from analyzers.cta.lumen import lumen_sections
 from analyzers.cta.part import Part
@@ -27,10 +27,12 @@ from analyzers.cta.phase import Phase
 from analyzers.cta.scan import Scan, survey
 from analyzers.cta.thresholds import DEFAULT, CtaThresholds
 from analyzers.priors import Prior
-from analyzers.volume import StudyImages
+from analyzers.volume import LoadedSeries, StudyImages
 
-_MOST_VOLUMES = 4
+_MOST_SCANS = 4
 """Scans that are surveyed; time and memory are bounded."""
+_MOST_OF_SERIES = 2
+"""Volumes (phases) of one series that are surveyed."""
 _PHASE_CODES = {
     Phase.NATIVE: vocabulary.NATIVE_PHASE,
     Phase.ARTERIAL: vocabulary.ARTERIAL_PHASE,
@@ -75,23 +77,50 @@ def analyze(
 
 
 def surveyed(images: StudyImages, thresholds: CtaThresholds) -> tuple[list[Scan], list[str]]:
-    """Survey every volume of the series that were given a role, and say which could not be read and why."""
+    """Survey one readable series of each acquisition that was given a role, and say what was not read and why."""
     scans: list[Scan] = []
     refusals: list[str] = []
-    for role in READ_ROLES:
-        for loaded in images.with_role(role):
-            name = loaded.series.description or "a series without a description"
-            refusals += [ascii_text(f"Series {name}: {refusal}.") for refusal in loaded.refusals]
-            volumes = [volume for volume in loaded.volumes if len(volume.planes) >= thresholds.series.fewest_images]
-            for volume in sorted(volumes, key=lambda item: -len(item.planes))[:2]:
-                if len(scans) >= _MOST_VOLUMES:
-                    continue
-                scan = survey(volume, thresholds)
-                if isinstance(scan, str):
-                    refusals.append(ascii_text(f"Series {name}: {scan}."))
-                else:
-                    scans.append(scan)
+    for group in _groups(images):
+        for uid in group:
+            found, said = _surveyed_series(images.load(uid), _MOST_SCANS - len(scans), thresholds)
+            scans += found
+            refusals += said
+            if found:
+                break
     return scans, refusals
+
+
+def _groups(images: StudyImages) -> list[tuple[str, ...]]:
+    """Series with a role by acquisition; one that was named by somebody else than the headers stands for itself."""
+    known = [tuple(uid for uid in group if uid in images.roles) for group in reading_order(images.summary, thresholds)]
+    grouped = {uid for group in known for uid in group}
+    return [*(group for group in known if group), *((uid,) for uid in images.roles if uid not in grouped)]
+
+
+def _surveyed_series(loaded: LoadedSeries, most: int, thresholds: CtaThresholds) -> tuple[list[Scan], list[str]]:
+    """Scans of one series, at most so many, and in words what else it holds."""
+    name = loaded.series.description or "a series without a description"
+    scans: list[Scan] = []
+    said = list(loaded.refusals)
+    fewest = thresholds.series.fewest_images
+    volumes = sorted(loaded.volumes, key=lambda item: -len(item.planes))
+    said += [
+        " ".join(f"{len(volume.planes)} images {volume.label}".split()) + f" not read, fewer than {fewest}"
+        for volume in volumes
+        if len(volume.planes) < fewest
+    ]
+    volumes = [volume for volume in volumes if len(volume.planes) >= fewest]
+    readable = min(most, _MOST_OF_SERIES)
+    for volume in volumes[:readable]:
+        scan = survey(volume, thresholds)
+        if isinstance(scan, str):
+            said.append(scan)
+        else:
+            scans.append(scan)
+    left = [volume.label or f"{len(volume.planes)} images" for volume in volumes[readable:]]
+    if left:
+        said.append(f"not read, since time and memory are bounded: {', '.join(left)}")
+    return scans, [ascii_text(f"Series {name}: {text}.") for text in said]
 
 
 def ascii_text(text: str) -> str:
@@ -144,8 +173,12 @@ def _roles(images: StudyImages, scans: Sequence[Scan], thresholds: CtaThresholds
         measured.setdefault(scan.volume.series_instance_uid, []).append(
             f"measured {scan.phase.phase.value} ({scan.phase.rule})"
         )
+    read = frozenset(measured)
+    spare = {uid for group in reading_order(images.summary, thresholds) if read & set(group) for uid in group if uid not in read}
     return tuple(
-        replace(role, reason="; ".join([role.reason, *measured.get(role.series_instance_uid, [])]))
+        replace(role, role="", reason="kept in reserve: another reconstruction of the same acquisition is read")
+        if role.series_instance_uid in spare
+        else replace(role, reason="; ".join([role.reason, *measured.get(role.series_instance_uid, [])]))
         for role in series_roles(images.summary, thresholds)
     )
 
@@ -179,7 +212,7 @@ def _conclusion(measurements: Sequence[Measurement], findings: Sequence[Finding]
         parts.append("Liver not delineated.")
     if "aorta_diameter" in values:
         diameter = values["aorta_diameter"]
-        level = "the estimated celiac level" if "not seen" in diameter.remark else "the celiac level"
-        parts.append(f"Aorta {diameter.value:.1f} mm at {level}.")
+        level = "below mid-liver" if "not seen" in diameter.remark else "at the celiac level"
+        parts.append(f"Aorta {diameter.value:.1f} mm {level}.")
     parts += [item.sentence for item in findings if item.key in ("pump_presence", "catheter_presence")]
     return " ".join(parts)

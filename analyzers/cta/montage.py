@@ -26,7 +26,7 @@ _NAMES = {
     "liver_volume": "Liver volume",
     "liver_attenuation": "Liver mean",
     "liver_attenuation_sd": "Liver SD",
-    "aorta_diameter": "Aorta, celiac level",
+    "aorta_diameter": "Aorta",
     "aorta_attenuation": "Aorta attenuation",
     "pump_diameter": "Pump diameter",
     "pump_thickness": "Pump thickness",

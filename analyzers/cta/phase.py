@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,22 +37,41 @@ class PhaseEvidence:
 _WORDS: tuple[tuple[Phase, str], ...] = (
     (
         Phase.NATIVE,
-        r"native?|nativ|plain|unenhanced|non[- ]?contrast|without|w/?o|ohne|sans|sin|senza|pre[- ]?contrast|bianco",
+        r"native?|nativ\w*|plain|unenh\w*|non[- ]?con(?:trast)?\w*|nect|ncct|without|w/?o|ohne|sans|sin|senza|bianco|"
+        r"pre[- ]?(?:contrast\w*|con|km|iv|injection)|leer\w*",
     ),
-    (Phase.ARTERIAL, r"art|arterial|arteriell\w*|arteriel\w*|arteri\w+|cta|angio\w*|arterioso"),
-    (Phase.PORTAL, r"portal|portalven\w*|porto\w*|porta\w*|pv|pvp|venous|ven|venös\w*|venoes\w*|veneux|venos\w+"),
-    (Phase.DELAYED, r"delay\w*|late|spät\w*|spaet\w*|tardi\w*|equilib\w*|excret\w*"),
+    # German joins words: spaetarteriell, fruehart.
+    (Phase.ARTERIAL, r"\w*arteri\w+|(?:sp[ae]+t|fr[ue]+h)?[- ]?art"),
+    (Phase.PORTAL, r"\w*portal\w*|porto\w*|porta|pv|pvp|\w*venous|ven|venos\w*|venoes\w*|vein?eu\w*|veneu\w*"),
+    (Phase.DELAYED, r"delay\w*|late|spat\w*|spaet\w*|tardi\w*|equilib\w*|excret\w*"),
 )
+_CTA = r"cta|angio\w*"
+"""Names the examination as often as the phase: counts only where no other word does."""
+_BOTH = re.compile(
+    r"\bw/?o ?(?:&|and|\+|/|,)? ?w\b(?!/?o)|\bw(?:ith)? ?(?:&|and|\+|/|,)? ?w(?:/?o|ithout)\b|"
+    r"\bwithout (?:&|and) with\b|"
+    r"\b(?:ohne|mit) ?(?:&|und|\+|/) ?(?:mit|ohne)\b|\b(?:sans|avec) ?(?:&|et|\+|/) ?(?:avec|sans)\b|"
+    r"\b(?:sin|con) ?(?:&|y|\+|/) ?(?:con|sin)\b"
+)
+"""With and without contrast: the order's name, which says nothing of one series."""
 
 
 def phase_in_words(text: str) -> Phase:
-    """The phase that a series description names; late arterial is arterial, portal venous is portal."""
-    lowered = text.lower().replace("_", " ")
-    found = [phase for phase, pattern in _WORDS if re.search(rf"(?<![a-z])(?:{pattern})(?![a-z])", lowered)]
+    """The phase that a series description names; late arterial is arterial, portal venous is portal.
+
+    English, German, French, Spanish and Italian, accents or not.
+    """
+    decomposed = unicodedata.normalize("NFKD", text.lower().replace("_", " "))
+    plain = _BOTH.sub(" ", "".join(letter for letter in decomposed if not unicodedata.combining(letter)))
+    found = [phase for phase, pattern in _WORDS if _holds(pattern, plain)]
     for phase in (Phase.ARTERIAL, Phase.PORTAL, Phase.NATIVE, Phase.DELAYED):
         if phase in found:
             return phase
-    return Phase.UNKNOWN
+    return Phase.ARTERIAL if _holds(_CTA, plain) else Phase.UNKNOWN
+
+
+def _holds(pattern: str, plain: str) -> bool:
+    return re.search(rf"(?<![a-z])(?:{pattern})(?![a-z])", plain) is not None
 
 
 def phase_of(
@@ -76,7 +96,11 @@ def phase_of(
 
 def _by_attenuation(aorta_hu: float, liver_hu: float | None, header: Phase, thresholds: PhaseThresholds) -> Phase:
     if aorta_hu < thresholds.native_aorta_below_hu:
-        enhanced = liver_hu is not None and liver_hu >= thresholds.portal_liver_above_hu
+        enhanced = (
+            liver_hu is not None
+            and liver_hu >= thresholds.portal_liver_above_hu
+            and aorta_hu >= thresholds.delayed_aorta_above_hu
+        )
         return Phase.DELAYED if enhanced else Phase.NATIVE
     if liver_hu is None:
         return Phase.ARTERIAL if aorta_hu >= thresholds.arterial_aorta_above_hu else header

@@ -21,8 +21,15 @@ class SeriesThresholds:
     steepest_slice_normal_deg: float = 40.0
     """Angle between the slice normal and the body axis above which a stack is a reformat, not an axial scan (a gantry
     tilts by at most 30 degrees)."""
-    most_per_role: int = 2
-    """Series read per phase; copies in other kernels and thicknesses are left."""
+    most_per_acquisition: int = 2
+    """Reconstructions of one acquisition that get its role: the best, and one to fall back on."""
+    most_acquisitions: int = 4
+    """Acquisitions that get a role; time and memory are bounded."""
+    same_acquisition_s: float = 5.0
+    """Reconstructions of one acquisition begin within this; two phases are at least 10 s apart (thresholds of the
+    phases below)."""
+    cropped_share: float = 0.85
+    """A reconstruction whose field is narrower than this share of the widest one of its acquisition is cropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +102,9 @@ class PhaseThresholds:
     """
 
     native_aorta_below_hu: float = 80.0
+    delayed_aorta_above_hu: float = 60.0
+    """Unenhanced blood is 30 to 60: with blood as dark as that a dense liver holds iron or iodine of amiodarone, no
+    contrast."""
     arterial_aorta_above_hu: float = 200.0
     arterial_liver_share_below: float = 0.45
     """Liver divided by aorta, both as measured: 0.25 arterial, 0.8 portal."""
@@ -121,6 +131,9 @@ class LiverThresholds:
     """Gate on the standard deviation after averaging to the coarse grid."""
     left_share_fraction: float = 0.6
     """Gate: at most this share of the volume lies left of the midline (situs inversus is refused)."""
+    field_contact_fraction: float = 0.01
+    """Share of the liver's surface at a lateral border of the scanned field above which the volume is "at least". A
+    ball of 1.5 L that loses a cap with 1 % of its surface loses 1 mL. Derived."""
     edge_share_fraction: float = 0.02
     """Share of the liver's voxels in the outermost slice above which the volume is "at least"."""
 
@@ -137,8 +150,6 @@ class DeviceThresholds:
     """Titanium saturates a 12-bit scale at 3071 HU."""
     fallback_metal_above_hu: float = 1500.0
     """For clipped scales and blended thick slices."""
-    pump_volume_ml: tuple[float, float] = (40.0, 240.0)
-    """Filled: 91 to 121 ml displacement by the maker's table; blooming and missing faces widen it."""
     pump_diameter_mm: tuple[float, float] = (62.0, 100.0)
     pump_thickness_mm: tuple[float, float] = (12.0, 42.0)
     flat_fraction: float = 0.62
@@ -147,6 +158,16 @@ class DeviceThresholds:
     """Shorter divided by longer in-plane extent of a disc."""
     deepest_centre_mm: float = 90.0
     """A pump lies in the subcutis; hardware of the spine lies deeper."""
+    part_of_pump_fraction: float = 0.6
+    """A piece of metal smaller than this share of the smallest pump is no part of one that is worth a remark."""
+    widest_cut_mm: float = 120.0
+    """A trunk of 170 mm radius that the field cuts along a chord of this length hides a strip of 11 mm, less than a
+    pump is thick; a longer cut may hide one. Derived."""
+    tilt_doubt_deg: float = 5.0
+    """Normal of a disc of 80 mm whose faces are known to 3 mm (2 degrees), and of a skin smoothed over 18 mm. Derived,
+    not measured."""
+    length_doubt_fraction: float = 0.07
+    """Lengths of evaluation phantoms came out 4 to 9 % too short; see the benchmark."""
     tilted_above_deg: float = 30.0
     deep_above_mm: float = 25.0
     catheter_above_hu: float = 200.0

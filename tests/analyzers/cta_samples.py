@@ -26,8 +26,11 @@ def headers(
     kernel: str = "B30f",
     image_type: tuple[str, ...] = ("ORIGINAL", "PRIMARY", "AXIAL"),
     modality: str = "CT",
+    began: str = "",
+    pixel_mm: float | None = None,
+    rescale_type: str = "",
 ) -> SeriesSummary:
-    """The headers of one series with a plane at each height."""
+    """The headers of one series with a plane at each height, all acquired at the time ``began`` (HHMMSS)."""
     return SeriesSummary(
         series_instance_uid=uid,
         modality=modality,
@@ -46,6 +49,9 @@ def headers(
                     "ConvolutionKernel": (kernel,),
                     "ImageType": image_type,
                     "SeriesNumber": ("7",),
+                    "RescaleType": (rescale_type,) if rescale_type else (),
+                    "AcquisitionDate": ("20240102",) if began else (),
+                    "AcquisitionTime": (began,) if began else (),
                 },
                 codes={},
                 frames=(
@@ -54,6 +60,7 @@ def headers(
                         position_lps_mm=(0.0, 0.0, float(height_mm)),
                         orientation=orientation,
                         slice_thickness_mm=thickness_mm,
+                        spacing_row_col_mm=None if pixel_mm is None else (pixel_mm, pixel_mm),
                     ),
                 ),
             )
