@@ -91,10 +91,10 @@ def oval_column(
 
 
 def cone(at: Lattice, start: Point, end: Point, start_radius: float, end_radius: float) -> Field:
-    """Rounded cone: a ball that changes size on a straight way."""
+    """Rounded cone: a ball that changes size on a straight way; without a way it stays the first ball."""
     # Python floats, unlike numpy's, leave the fields in single precision.
     axis = [float(b - a) for a, b in zip(start, end, strict=True)]
-    square = sum(part * part for part in axis)
+    square = sum(part * part for part in axis) or 1.0
     x, y, z = at.x - float(start[0]), at.y - float(start[1]), at.z - float(start[2])
     along = np.clip((x * axis[0] + y * axis[1] + z * axis[2]) / square, 0, 1)
     gap_squared = (x - along * axis[0]) ** 2 + (y - along * axis[1]) ** 2 + (z - along * axis[2]) ** 2

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from analyzers.phantoms.__main__ import main, make_phantom
 from analyzers.phantoms.request import PhantomRequest
+from analyzers.phantoms.shapes import Lattice, chain
 
 REPOSITORY = Path(__file__).parents[2]
 SEED = 4
@@ -253,3 +254,11 @@ def test_an_impossible_request_is_refused_with_what_would_be_right(
     assert main([str(out) if argument == "OUT" else argument for argument in arguments]) == 2
     assert told in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_gut_that_stands_still_for_a_link_has_no_hole() -> None:
+    at = Lattice.spanning((-20.0, -20.0, -20.0), (40.0, 20.0, 20.0), 2.0)
+
+    still = chain(at, [(0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (20.0, 0.0, 0.0)], [9.0, 9.0, 9.0])
+
+    assert still == pytest.approx(chain(at, [(0.0, 0.0, 0.0), (20.0, 0.0, 0.0)], [9.0, 9.0]))
