@@ -53,7 +53,7 @@ def analyze(
         return NotAssessable(reasons=tuple(refusals) or ("No readable axial CT scan.",), roles=roles)
     liver_scan, liver = _liver(scans, thresholds)
     liver_z_mm = None if liver_scan is None else liver_heights_mm(liver, liver_scan)
-    found, rejected = find_device(scans, thresholds.device)
+    found, other = find_device(scans, thresholds.device)
     if not liver.found and found is None:
         reasons = (*refusals, *liver.limitations, "Neither liver nor infusion pump could be found.")
         return NotAssessable(reasons=reasons, gates=liver.gates, roles=roles)
@@ -61,7 +61,7 @@ def analyze(
     liver_lps_mm = None if liver_scan is None else liver_points_lps_mm(liver, liver_scan)
     bones_scan = found.scan if found is not None else liver_scan or scans[0]
     bones_zyx = bones_on_grid(bones_scan, thresholds)
-    device = device_part(found, rejected, scans, liver_lps_mm, bones_zyx, thresholds)
+    device = device_part(found, other, scans, liver_lps_mm, bones_zyx, thresholds)
     parts = (liver, aorta, device, bones_part(bones_scan, bones_zyx))
     findings = (_phase_finding(scans, liver_scan), *(finding for part in parts for finding in part.findings))
     measurements = tuple(value for part in parts for value in part.measurements)

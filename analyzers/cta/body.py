@@ -11,6 +11,9 @@ from scipy import ndimage
 from analyzers.cta.patient_grid import PatientGrid
 from analyzers.cta.thresholds import TissueThresholds
 
+_MARGIN_MM = 60.0
+"""A trunk is taken to go on this far beyond the field; depths above are asked by nobody."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
@@ -21,7 +24,8 @@ class Body:
     mask_zyx : (z, y, x) bool
         Everything inside of the skin, gas included.
     depth_mm_zyx : (z, y, x) float32
-        In-plane distance to the skin, zero outside.
+        In-plane distance to the skin, zero outside. Where the field of view cuts the trunk, the trunk is taken to go
+        on, so that the border of the field is no skin.
     """
 
     mask_zyx: NDArray[np.bool_]
@@ -48,8 +52,36 @@ def find_body(grid: PatientGrid, thresholds: TissueThresholds) -> Body | None:
     mask = np.stack([_filled(plane) for plane in trunk])
     if mask.sum() * grid.voxel_ml < thresholds.smallest_body_ml:
         return None
-    depth = np.stack([ndimage.distance_transform_edt(np.pad(plane, 1))[1:-1, 1:-1] for plane in mask])
+    depth = np.stack([_depth(*planes, grid.voxels(_MARGIN_MM)) for planes in zip(mask, grid.inside_zyx, strict=True)])
     return Body(mask_zyx=mask, depth_mm_zyx=(depth * grid.spacing_mm).astype(np.float32))
+
+
+def trunk_beyond(trunk: NDArray[np.bool_], inside: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
+    """Where the trunk goes on beyond the scanned field of one plane, with a margin around the plane."""
+    scanned = np.pad(inside, margin)
+    if not scanned.any():
+        return scanned
+    nearest = ndimage.distance_transform_edt(~scanned, return_distances=False, return_indices=True)
+    beyond: NDArray[np.bool_] = np.pad(trunk, margin)[tuple(nearest)] & ~scanned
+    return beyond
+
+
+def at_field_border(mask_zyx: NDArray[np.bool_], grid: PatientGrid) -> NDArray[np.bool_]:
+    """The voxels of a mask within two voxels of a lateral border of the scanned field, (z, y, x) bool.
+
+    The ends of the scan along z do not count: planes are padded sideways only.
+    """
+    outside = np.pad(~grid.inside_zyx, ((0, 0), (1, 1), (1, 1)), constant_values=True)
+    near = np.stack([ndimage.binary_dilation(plane, iterations=2) for plane in outside])[:, 1:-1, 1:-1]
+    # A plane beyond a tilted or short scan has no field at all, hence no border sideways.
+    return np.asarray(mask_zyx & near & grid.inside_zyx)
+
+
+def _depth(trunk: NDArray[np.bool_], inside: NDArray[np.bool_], margin: int) -> NDArray[np.float64]:
+    """Pixels to the skin in one plane."""
+    whole = np.pad(trunk, margin) | trunk_beyond(trunk, inside, margin)
+    depth: NDArray[np.float64] = ndimage.distance_transform_edt(whole)[margin:-margin, margin:-margin]
+    return np.where(trunk, depth, 0.0)
 
 
 def _outline_above_hu(grid: PatientGrid, thresholds: TissueThresholds) -> float:

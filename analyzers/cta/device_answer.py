@@ -11,11 +11,12 @@ from scipy import ndimage
 
 from analyzers import vocabulary
 from analyzers.contract import Code, Finding, Measurement, Presence
+from analyzers.cta.body import at_field_border
 from analyzers.cta.bones_answer import bones_on_source
 from analyzers.cta.catheter import Catheter, CatheterSearch, catheter_mask, trace_catheter
 from analyzers.cta.lumen import lumen_mask, lumen_sections
 from analyzers.cta.part import Part, frames_of, measurement, segment
-from analyzers.cta.pump import Pump, PumpSearch, find_pump, pump_mask
+from analyzers.cta.pump import MetalAtEdge, Pump, PumpSearch, find_pump, pump_mask
 from analyzers.cta.scan import Scan
 from analyzers.cta.thresholds import CtaThresholds, DeviceThresholds
 
@@ -25,6 +26,8 @@ _PELVIS_MM = 30.0
 """So much of the iliac wings in the scan means that the lower quadrants are."""
 _BELOW_LIVER_MM = 120.0
 """A pump lies in a lower quadrant; a scan that reaches less far below the liver cannot exclude one."""
+_CREST_TO_HIP_MM = 80.0
+"""The hip joints lie more than this below the iliac crests, and an implant cut by the end of the scan lies there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,24 +38,50 @@ class PumpFound:
     pump: Pump
 
 
-def find_device(scans: Sequence[Scan], thresholds: DeviceThresholds) -> tuple[PumpFound | None, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherMetal:
+    """What the scans hold where no pump was found."""
+
+    rejected: tuple[str, ...] = ()
+    edge_mm: float | None = None
+    """Extent of the largest piece in a pump's place that the scan cuts."""
+
+
+def find_device(scans: Sequence[Scan], thresholds: DeviceThresholds) -> tuple[PumpFound | None, OtherMetal]:
     """Find the pump in the scan with the thinnest slices that shows it whole, and say what other metal is there."""
     found, rejected = [], dict[str, None]()
+    edge_mm: list[float] = []
     for scan in scans:
         search: PumpSearch = find_pump(scan.volume, scan.anatomy.grid, scan.anatomy.body, thresholds)
         if search.pump is not None:
             found.append(PumpFound(scan=scan, pump=search.pump))
         else:
             rejected.update(dict.fromkeys(search.rejected))
+            edge_mm += [metal.extent_mm for metal in search.at_edge if _in_pump_place(metal, scan)]
     if not found:
-        return None, tuple(rejected)
+        return None, OtherMetal(rejected=tuple(rejected), edge_mm=max(edge_mm, default=None))
     # Of equal slices the least enhanced: there the catheter stands out of the vessels.
-    return min(found, key=lambda item: (item.pump.cut, round(item.scan.slice_step_mm, 1), _blood_hu(item.scan))), ()
+    return min(
+        found, key=lambda item: (item.pump.cut, round(item.scan.slice_step_mm, 1), _blood_hu(item.scan))
+    ), OtherMetal()
+
+
+def _in_pump_place(metal: MetalAtEdge, scan: Scan) -> bool:
+    """Whether metal lies between the top of the liver (teeth lie above) and the hips (implants lie below)."""
+    grid = scan.anatomy.grid
+    crest_mm = float(grid.origin_lps_mm[2]) + scan.anatomy.spine.pelvis_mm
+    top_mm = np.inf
+    if scan.liver_seed is not None:
+        top_mm = (
+            float(grid.origin_lps_mm[2])
+            + grid.spacing_mm * np.flatnonzero(scan.liver_seed.core_zyx.any(axis=(1, 2))).max()
+        )
+    return bool(crest_mm - _CREST_TO_HIP_MM < metal.z_mm < top_mm)
 
 
 def device_part(
     found: PumpFound | None,
-    rejected: tuple[str, ...],
+    other: OtherMetal,
     scans: Sequence[Scan],
     liver_lps_mm: NDArray[np.float64] | None,
     bones_zyx: NDArray[np.bool_],
@@ -66,12 +95,12 @@ def device_part(
         The skeleton on the organ grid of the scan with the pump: no catheter is followed in it.
     """
     if found is None:
-        return Part(found=False, findings=(_no_pump(rejected, scans, liver_lps_mm),))
+        return Part(found=False, findings=(_no_pump(other, scans, liver_lps_mm, thresholds.device),))
     volume, pump = found.scan.volume, found.pump
     housing = pump_mask(pump, volume, thresholds.device.fallback_metal_above_hu)
     search = _traced(found, bones_zyx, thresholds)
     side = _side(found)
-    measurements = _pump_measurements(found, side)
+    measurements = _pump_measurements(found, side, thresholds.device)
     segments = [segment("pump", "Infusion pump", vocabulary.INFUSION_PUMP, housing, volume, _PUMP_RGB, device=True)]
     limitations = []
     short = _short_of_liver(search.catheter, liver_lps_mm, thresholds.device)
@@ -125,7 +154,7 @@ def _side(found: PumpFound) -> Code:
     return vocabulary.LEFT if x > spine.x[plane] else vocabulary.RIGHT
 
 
-def _pump_measurements(found: PumpFound, side: Code) -> tuple[Measurement, ...]:
+def _pump_measurements(found: PumpFound, side: Code, thresholds: DeviceThresholds) -> tuple[Measurement, ...]:
     pump, volume = found.pump, found.scan.volume
     in_plane_mm = max(volume.spacing_zyx_mm[1:])
     voxel_mm = float(np.abs(_slice_normal(found.scan) @ pump.normal_lps)) * volume.spacing_zyx_mm[0] + in_plane_mm
@@ -136,7 +165,7 @@ def _pump_measurements(found: PumpFound, side: Code) -> tuple[Measurement, ...]:
         ("pump_thickness", pump.thickness_mm, voxel_mm, "Distance of the faces, dome left out", cut),
     ]
     if pump.tilt_deg is not None:
-        values.append(("pump_tilt", pump.tilt_deg, 5.0, "Disc normal against smoothed skin", cut))
+        values.append(("pump_tilt", pump.tilt_deg, thresholds.tilt_doubt_deg, "Disc normal against smoothed skin", cut))
     if pump.depth_mm is not None:
         values.append(("pump_depth", pump.depth_mm, found.scan.anatomy.grid.spacing_mm, "Outer face to skin", cut))
     return tuple(
@@ -174,26 +203,45 @@ def _catheter_measurement(
         "catheter_length",
         catheter.length_mm,
         "catheter",
-        uncertainty=max(0.07 * catheter.length_mm, 3 * scan.slice_step_mm),
+        uncertainty=max(thresholds.length_doubt_fraction * catheter.length_mm, 3 * scan.slice_step_mm),
         method="Path along the radiopaque line, from 4 mm off the housing",
         sources=frames_of(tube, scan.volume),
         doubts=doubts,
     )
 
 
-def _no_pump(rejected: tuple[str, ...], scans: Sequence[Scan], liver_lps_mm: NDArray[np.float64] | None) -> Finding:
-    covered = any(_reaches_pelvis(scan, liver_lps_mm) for scan in scans)
-    other = f" Other metal: {'; '.join(rejected)}." if rejected else ""
-    if covered:
-        sentence = "No infusion pump detected in the scanned part of the body." + other
+def _no_pump(
+    other: OtherMetal, scans: Sequence[Scan], liver_lps_mm: NDArray[np.float64] | None, thresholds: DeviceThresholds
+) -> Finding:
+    metal = f" Other metal: {'; '.join(other.rejected)}." if other.rejected else ""
+    covering = [scan for scan in scans if _reaches_pelvis(scan, liver_lps_mm)]
+    presence = Presence.INDETERMINATE
+    if other.edge_mm is not None:
+        sentence = f"Metal of {other.edge_mm:.0f} mm at the edge of the scan: part of a pump? Not measurable." + metal
+    elif not covering:
+        sentence = "No infusion pump detected, but the lower abdomen is not scanned far enough to exclude one." + metal
+    elif all(_trunk_cut(scan, liver_lps_mm, thresholds) for scan in covering):
+        sentence = "No infusion pump detected, but the field of view cuts the trunk, so none can be excluded." + metal
     else:
-        sentence = "No infusion pump detected, but the lower abdomen is not scanned far enough to exclude one." + other
-    return Finding(
-        key="pump_presence",
-        concept=vocabulary.INFUSION_PUMP,
-        presence=Presence.ABSENT if covered else Presence.INDETERMINATE,
-        sentence=sentence,
-    )
+        presence = Presence.ABSENT
+        sentence = "No infusion pump detected in the scanned part of the body." + metal
+    return Finding(key="pump_presence", concept=vocabulary.INFUSION_PUMP, presence=presence, sentence=sentence)
+
+
+def _trunk_cut(scan: Scan, liver_lps_mm: NDArray[np.float64] | None, thresholds: DeviceThresholds) -> bool:
+    """Whether the field cuts front or flank below the liver's middle widely enough, over a pump's radius, to hide one.
+
+    The back does not count: no pump lies behind the spine's front.
+    """
+    grid, spine = scan.anatomy.grid, scan.anatomy.spine
+    border = at_field_border(scan.anatomy.body.mask_zyx, grid)
+    border &= np.arange(border.shape[1])[None, :, None] < spine.front_y[:, None, None]
+    # Two voxels deep, so half of the count is the length of the cut.
+    cut_mm = 0.5 * border.sum(axis=(1, 2)) * grid.spacing_mm
+    heights_mm = grid.origin_lps_mm[2] + grid.spacing_mm * np.arange(len(cut_mm))
+    below = np.ones(len(cut_mm), bool) if liver_lps_mm is None else heights_mm < np.median(liver_lps_mm[:, 2])
+    planes = int((below & (cut_mm > thresholds.widest_cut_mm)).sum())
+    return planes * grid.spacing_mm >= 0.5 * thresholds.pump_diameter_mm[0]
 
 
 def _reaches_pelvis(scan: Scan, liver_lps_mm: NDArray[np.float64] | None) -> bool:

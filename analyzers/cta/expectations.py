@@ -44,7 +44,8 @@ _PICTURE_WORDS = re.compile(
 """Words for scouts, projections and bolus tracking. Reformats are told by their orientation: an axial one is read if
 there is nothing better."""
 _SHARP_KERNEL = re.compile(
-    r"^(?:B[rlf]?[678]\d|B[5678]\d|Br6\d|H[67]\d|BONE|BONEPLUS|LUNG|EDGE|DETAIL|YC|YD|D|FC5\d|FC8\d|FC3\d)", re.IGNORECASE
+    r"^(?:B[rlf]?[678]\d|B[5678]\d|Br6\d|H[67]\d|BONE|BONEPLUS|LUNG|EDGE|DETAIL|YC|YD|D|FC5\d|FC8\d|FC3\d)",
+    re.IGNORECASE,
 )
 """Kernels for bone and lung by the names of four makers; they double the noise of soft tissue."""
 _PHASE_ROLES = {

@@ -77,7 +77,7 @@ def find_liver_seed(anatomy: Anatomy, thresholds: LiverThresholds) -> LiverSeed 
     grid, hu = anatomy.grid, anatomy.smooth_hu_zyx
     low, high = thresholds.parenchyma_hu
     soft = (hu > low) & (hu < high) & anatomy.body.mask_zyx & grid.inside_zyx
-    depth_mm = ndimage.distance_transform_edt(_padded_in_z(soft))[1:-1] * grid.spacing_mm
+    depth_mm = _depth_mm(soft, grid.spacing_mm)
     right = _columns(anatomy) < (anatomy.spine.x - 15.0 / grid.spacing_mm)[:, None, None]
     deep = (depth_mm >= thresholds.seed_depth_mm) & right & _abdominal_planes(anatomy)[:, None, None]
     if deep.sum() * grid.voxel_ml < thresholds.smallest_seed_ml:
@@ -86,7 +86,7 @@ def find_liver_seed(anatomy: Anatomy, thresholds: LiverThresholds) -> LiverSeed 
     alike = soft & (np.abs(hu - peak_hu) < 2.5 * width_hu)
     # Vessels and noise perforate the parenchyma; a closing keeps it one piece.
     alike = ndimage.binary_closing(alike, iterations=1) & soft
-    core_depth_mm = ndimage.distance_transform_edt(_padded_in_z(alike))[1:-1] * grid.spacing_mm
+    core_depth_mm = _depth_mm(alike, grid.spacing_mm)
     inner = (core_depth_mm >= 0.75 * thresholds.seed_depth_mm) & _abdominal_planes(anatomy)[:, None, None]
     inner &= _columns(anatomy) < (anatomy.spine.x + _LEFT_OF_SPINE_MM / grid.spacing_mm)[:, None, None]
     core = _best_core(inner, anatomy)
@@ -328,6 +328,16 @@ def _without_vena_cava(mask_zyx: NDArray[np.bool_], seed: LiverSeed, anatomy: An
 
 def _columns(anatomy: Anatomy) -> NDArray[np.intp]:
     return np.arange(anatomy.smooth_hu_zyx.shape[2])[None, None, :]
+
+
+def _depth_mm(mask_zyx: NDArray[np.bool_], spacing_mm: float) -> NDArray[np.float64]:
+    """Distance to what is outside of a mask; a lateral border of the field counts as outside, an end of it does not.
+
+    Else a muscle that the field cuts would be as deep as a liver.
+    """
+    padded = np.pad(_padded_in_z(mask_zyx), ((0, 0), (1, 1), (1, 1)))
+    depth: NDArray[np.float64] = ndimage.distance_transform_edt(padded)[1:-1, 1:-1, 1:-1] * spacing_mm
+    return depth
 
 
 def _padded_in_z(mask_zyx: NDArray[np.bool_], planes: int = 1) -> NDArray[np.bool_]:

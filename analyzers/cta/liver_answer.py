@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from analyzers import vocabulary
 from analyzers.contract import Gate
+from analyzers.cta.body import at_field_border
 from analyzers.cta.liver import find_liver
 from analyzers.cta.lumen import LumenSection, lumen_mask
 from analyzers.cta.part import Part, frames_of, measurement, segment
@@ -40,7 +41,9 @@ def liver_part(scan: Scan, sections: tuple[LumenSection, ...], thresholds: Liver
         mask &= ~volume.padding_zyx
     volume_ml = float(mask.sum()) * volume.voxel_ml
     inner = _parenchyma_hu(scan, on_grid)
-    cut = _cut_planes(mask, thresholds)
+    cut = " and ".join(
+        text for text in (_cut_planes(mask, thresholds), _cut_sideways(on_grid, scan, thresholds)) if text
+    )
     gates = _gates(scan, on_grid, volume_ml, inner, cut, thresholds)
     if not all(gate.passed for gate in gates):
         failed = "; ".join(f"{gate.name} {gate.seen}, wanted {gate.wanted}" for gate in gates if not gate.passed)
@@ -126,6 +129,13 @@ def _cut_planes(mask_zyx: NDArray[np.bool_], thresholds: LiverThresholds) -> str
     largest = max(1, int(mask_zyx.sum(axis=(1, 2)).max()))
     cut = [name for name, area in ends.items() if total and area > max(4, 5 * thresholds.edge_share_fraction * largest)]
     return f"the scan ends inside the liver ({' and '.join(cut)} plane)" if cut else ""
+
+
+def _cut_sideways(on_grid: NDArray[np.bool_], scan: Scan, thresholds: LiverThresholds) -> str:
+    """Say that the lateral field of view cuts the liver; empty if it does not. Skin and wall lie between otherwise."""
+    surface = on_grid & ~ndimage.binary_erosion(on_grid, border_value=0)
+    share = at_field_border(surface, scan.anatomy.grid).sum() / max(1, surface.sum())
+    return "the field of view cuts the liver sideways" if share > thresholds.field_contact_fraction else ""
 
 
 def _gates(

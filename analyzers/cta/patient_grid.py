@@ -32,7 +32,7 @@ class PatientGrid:
     hu_zyx : (z, y, x) float32
         Attenuation; z to the head, y to the back, x to the left. Air outside of the scanned field.
     inside_zyx : (z, y, x) bool
-        True where the source volume has voxels.
+        True where the source volume has voxels inside of the circle of reconstruction.
     origin_lps_mm : (3,) float64
         Centre of voxel (0, 0, 0), as x, y, z.
     spacing_mm : float
@@ -88,6 +88,11 @@ def patient_grid(
     hu = _transformed(blocks, matrix, offset, shape_zyx)
     # Voxel centres of the outermost blocks lie inside the field, hence the half voxel of tolerance.
     inside = _inside(blocks.shape, matrix, offset, shape_zyx)
+    if volume.padding_zyx is not None:
+        padding, _ = _block_means(volume.padding_zyx, volume, spacing_mm)
+        scanned = _transformed(padding, matrix, offset, shape_zyx) < 0.5
+        # What streaks have darkened inside of the body is no padding.
+        inside &= np.stack([ndimage.binary_fill_holes(plane) for plane in scanned])
     hu[~inside] = AIR_HU
     return PatientGrid(hu_zyx=hu, inside_zyx=inside, origin_lps_mm=low, spacing_mm=spacing_mm)
 

@@ -65,20 +65,41 @@ class PumpSearch:
     pump: Pump | None
     rejected: tuple[str, ...] = ()
     """One reason for each large piece of metal that is no pump."""
+    at_edge: tuple[MetalAtEdge, ...] = ()
+    """Those among them that the scan cuts: what they are cannot be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetalAtEdge:
+    """A large piece of metal inside of the body that goes on beyond the scanned field."""
+
+    extent_mm: float
+    z_mm: float
+    """Height of its middle, LPS mm."""
 
 
 def find_pump(volume: Volume, grid: PatientGrid, body: Body, thresholds: DeviceThresholds) -> PumpSearch:
     """Find the pump among the metal of a volume."""
     reasons: list[str] = []
+    at_edge: list[MetalAtEdge] = []
     for above_hu in (thresholds.metal_above_hu, thresholds.fallback_metal_above_hu):
-        reasons = []
+        reasons, at_edge = [], []
         for piece in metal_pieces(volume, above_hu):
             pump, reason = _as_pump(piece, grid, body, thresholds)
             if pump is not None:
                 return PumpSearch(pump=pump)
             if reason:
                 reasons.append(reason)
-    return PumpSearch(pump=None, rejected=tuple(reasons[:5]))
+                at_edge += _at_edge(piece, grid, body)
+    return PumpSearch(pump=None, rejected=tuple(reasons[:5]), at_edge=tuple(at_edge))
+
+
+def _at_edge(piece: MetalPiece, grid: PatientGrid, body: Body) -> list[MetalAtEdge]:
+    """The piece, if the scan cuts it and it lies in the body (wires on the skin do not)."""
+    middle = piece.points_lps_mm.mean(axis=0)
+    if not piece.cut or _depth_mm(grid, body, middle) <= 0.0:
+        return []
+    return [MetalAtEdge(extent_mm=float(np.ptp(piece.points_lps_mm, axis=0).max()), z_mm=float(middle[2]))]
 
 
 def pump_mask(pump: Pump, volume: Volume, metal_above_hu: float) -> NDArray[np.bool_]:
@@ -110,7 +131,7 @@ def _as_pump(piece: MetalPiece, grid: PatientGrid, body: Body, thresholds: Devic
     """The piece as a pump, or the reason why not (empty for a small piece)."""
     points = piece.points_lps_mm[:: max(1, len(piece.points_lps_mm) // _MOST_VOXELS_FITTED)]
     extents_mm = np.sort(np.ptp(points, axis=0))
-    if extents_mm[-1] < 0.6 * thresholds.pump_diameter_mm[0]:
+    if extents_mm[-1] < thresholds.part_of_pump_fraction * thresholds.pump_diameter_mm[0]:
         return None, ""
     centre, normal, first, second = _disc_axes(points)
     u, v = (points - centre) @ first, (points - centre) @ second

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
-from analyzers.cta.body import Body, disc
+from analyzers.cta.body import Body, disc, trunk_beyond
 from analyzers.cta.patient_grid import PatientGrid
 from analyzers.cta.thresholds import TissueThresholds
 
@@ -36,20 +36,12 @@ def outer_wall(grid: PatientGrid, body: Body, thresholds: TissueThresholds) -> N
     for z, plane in enumerate(lean):
         if not plane.any():
             continue
-        framed = np.pad(plane, margin) | _trunk_beyond(body.mask_zyx[z], grid.inside_zyx[z], margin)
+        framed = np.pad(plane, margin) | trunk_beyond(body.mask_zyx[z], grid.inside_zyx[z], margin)
         within = _surrounded(framed, grid)
         if within.any() and within.sum() >= _LEAST_SOLIDITY * convex_hull_image(within).sum():
             depth_mm = ndimage.distance_transform_edt(within) * grid.spacing_mm
             wall[z] = body.mask_zyx[z] & (within & (depth_mm <= thresholds.thinnest_wall_mm))[inner]
     return wall
-
-
-def _trunk_beyond(trunk: NDArray[np.bool_], inside: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
-    """Where the trunk goes on beyond the scanned field of one plane, with a margin around the plane."""
-    scanned = np.pad(inside, margin)
-    nearest = ndimage.distance_transform_edt(~scanned, return_distances=False, return_indices=True)
-    beyond: NDArray[np.bool_] = np.pad(trunk, margin)[tuple(nearest)] & ~scanned
-    return beyond
 
 
 def _surrounded(lean: NDArray[np.bool_], grid: PatientGrid) -> NDArray[np.bool_]:
