@@ -205,8 +205,10 @@ def _best_core(inner: NDArray[np.bool_], anatomy: Anatomy) -> NDArray[np.bool_] 
         return None
     sizes = np.bincount(labels.ravel())[1:].astype(float)
     centres = np.array(ndimage.center_of_mass(inner, labels, range(1, count + 1)))
-    to_right_mm = (anatomy.spine.x[np.rint(centres[:, 0]).astype(int)] - centres[:, 2]) * anatomy.grid.spacing_mm
-    weights = sizes * np.clip(to_right_mm / 40.0, 0.0, 1.0)
+    planes = np.rint(centres[:, 0]).astype(int)
+    to_right_mm = (anatomy.spine.x[planes] - centres[:, 2]) * anatomy.grid.spacing_mm
+    # What lies behind the middle of the vertebrae is muscle of the back.
+    weights = sizes * np.clip(to_right_mm / 40.0, 0.0, 1.0) * (centres[:, 1] < anatomy.spine.y[planes])
     best = int(np.argmax(weights))
     return np.asarray(labels == best + 1) if weights[best] > 0 else None
 

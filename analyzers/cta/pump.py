@@ -90,14 +90,14 @@ def find_pump(volume: Volume, grid: PatientGrid, body: Body, thresholds: DeviceT
                 return PumpSearch(pump=pump)
             if reason:
                 reasons.append(reason)
-                at_edge += _at_edge(piece, grid, body)
+                at_edge += _at_edge(piece, grid, body, thresholds)
     return PumpSearch(pump=None, rejected=tuple(reasons[:5]), at_edge=tuple(at_edge))
 
 
-def _at_edge(piece: MetalPiece, grid: PatientGrid, body: Body) -> list[MetalAtEdge]:
-    """The piece, if the scan cuts it and it lies in the body (wires on the skin do not)."""
+def _at_edge(piece: MetalPiece, grid: PatientGrid, body: Body, thresholds: DeviceThresholds) -> list[MetalAtEdge]:
+    """The piece, if the scan cuts it and it lies under the skin: wires lie on it, implants of joints deeper."""
     middle = piece.points_lps_mm.mean(axis=0)
-    if not piece.cut or _depth_mm(grid, body, middle) <= 0.0:
+    if not piece.cut or not 0.0 < _depth_mm(grid, body, middle) <= thresholds.deepest_part_mm:
         return []
     return [MetalAtEdge(extent_mm=float(np.ptp(piece.points_lps_mm, axis=0).max()), z_mm=float(middle[2]))]
 

@@ -160,6 +160,9 @@ class DeviceThresholds:
     """A pump lies in the subcutis; hardware of the spine lies deeper."""
     part_of_pump_fraction: float = 0.6
     """A piece of metal smaller than this share of the smallest pump is no part of one that is worth a remark."""
+    deepest_part_mm: float = 60.0
+    """Middle of what may be a part of a pump, below the skin: half a pump's thickness under 5 cm of fat. A hip joint
+    lies deeper. Anatomy."""
     widest_cut_mm: float = 120.0
     """A trunk of 170 mm radius that the field cuts along a chord of this length hides a strip of 11 mm, less than a
     pump is thick; a longer cut may hide one. Derived."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from analyzers.contract import Grade
 from analyzers.cta.body import find_body
 from analyzers.cta.liver import find_liver
+from analyzers.cta.liver_answer import liver_part
 from analyzers.cta.patient_grid import mask_on_source, patient_grid, share_on_grid
 from analyzers.cta.scan import Scan, survey
 from analyzers.cta.thresholds import DEFAULT
@@ -115,3 +119,28 @@ def test_a_part_of_the_volume_is_copied_as_in_the_whole() -> None:
 
     assert part.hu_zyx.shape == (len(whole.hu_zyx), 41, 41)
     assert part.hu_zyx == pytest.approx(whole.hu_zyx[:, 20:61, 10:51], abs=0.01)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_liver_cut_sideways_by_the_field_or_its_circle_is_at_least_so_large(padded: bool) -> None:
+    hu, liver = with_liver(115.0)
+    columns = 46
+    spacing_zyx_mm = (SPACING_MM, SPACING_MM, SPACING_MM)
+    if padded:
+        padding = np.zeros(SHAPE, bool)
+        padding[:, :, :columns] = True
+        seen = replace(volume(np.where(padding, np.float32(-1000.0), hu), spacing_zyx_mm), padding_zyx=padding)
+    else:
+        seen = volume(hu[:, :, columns:], spacing_zyx_mm)
+    within = float(liver[:, :, columns:].sum()) / liver.sum()
+    assert 0.7 < within < 0.97
+
+    whole, cut = (survey(scan, DEFAULT) for scan in (volume(hu, spacing_zyx_mm), seen))
+    assert isinstance(whole, Scan)
+    assert isinstance(cut, Scan)
+    (before, after) = (liver_part(scan, (), DEFAULT.liver).measurements[0] for scan in (whole, cut))
+
+    assert before.remark == ""
+    assert after.grade is Grade.LIMITED
+    assert after.remark.startswith("at least: the field of view cuts the liver sideways")
+    assert after.value == pytest.approx(within * before.value, rel=0.05)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analyzers.contract import NotAssessable
+from analyzers.contract import Finding, NotAssessable, Presence
 from analyzers.cta import ANALYZER
+from analyzers.cta.answer import surveyed
 from analyzers.cta.aorta import AortaCourse, follow_aorta
 from analyzers.cta.body import find_body
+from analyzers.cta.device_answer import device_part, find_device
 from analyzers.cta.lumen import lumen_mask, lumen_sections
 from analyzers.cta.patient_grid import mask_on_source, patient_grid
 from analyzers.cta.pump import find_pump
@@ -17,7 +21,7 @@ from analyzers.cta.scan import Scan, survey
 from analyzers.cta.spine import find_spine
 from analyzers.cta.thresholds import DEFAULT
 from analyzers.volume import Volume
-from tests.analyzers.cta_samples import VolumesInMemory, trunk, volume
+from tests.analyzers.cta_samples import VolumesInMemory, headers, study, trunk, volume
 
 SPACING_MM = 2.0
 
@@ -165,3 +169,75 @@ def test_a_limb_is_told_from_a_trunk_by_its_width() -> None:
 
     assert not isinstance(reason, Scan)
     assert "mm wide" in reason
+
+
+def scan_of(hu: NDArray[np.float32], right_cut: int = 0) -> Scan:
+    """The survey of a trunk whose first columns are not in the field."""
+    found = survey(volume(hu[:, :, right_cut:], (3.0, SPACING_MM, SPACING_MM)), DEFAULT)
+    assert isinstance(found, Scan)
+    return found
+
+
+def pump_finding(scan: Scan) -> Finding:
+    found, other = find_device([scan], DEFAULT.device)
+    assert found is None
+    # A liver far above the lower end, so that a pump's place is in the scan.
+    high = np.array([[0.0, 0.0, 200.0]])
+    part = device_part(found, other, [scan], high, np.zeros(scan.anatomy.grid.hu_zyx.shape, bool), DEFAULT)
+    return part.findings[0]
+
+
+def test_no_pump_is_absent_only_where_the_field_shows_the_whole_front() -> None:
+    whole, cut = (pump_finding(scan_of(trunk((60, 140, 180)), columns)) for columns in (0, 60))
+
+    assert whole.presence is Presence.ABSENT
+    assert cut.presence is Presence.INDETERMINATE
+    assert "the field of view cuts the trunk" in cut.sentence
+
+
+@pytest.mark.parametrize(
+    ("first_plane", "presence"), [(0, Presence.INDETERMINATE), (10, Presence.ABSENT)], ids=["cut", "whole"]
+)
+def test_metal_of_another_size_is_doubted_only_where_the_scan_cuts_it(first_plane: int, presence: Presence) -> None:
+    hu = trunk((60, 140, 180))
+    hu[first_plane : first_plane + 6, 30:40, 60:85] = 3071.0
+
+    finding = pump_finding(scan_of(hu))
+
+    assert finding.presence is presence
+    assert ("part of a pump?" in finding.sentence) is (presence is Presence.INDETERMINATE)
+
+
+def test_a_second_series_of_an_acquisition_is_read_where_the_first_cannot_be() -> None:
+    head = volume(trunk((40, 100, 100), half_axes_mm=(95.0, 75.0)), (3.0, SPACING_MM, SPACING_MM))
+    body = volume(trunk(), (3.0, SPACING_MM, SPACING_MM))
+    thin, thick = headers("1.1", thickness_mm=1.0), headers("1.2", thickness_mm=3.0)
+    volumes = [replace(head, series_instance_uid="1.1"), replace(body, series_instance_uid="1.2")]
+
+    scans, said = surveyed(VolumesInMemory(volumes=volumes, summary=study(thin, thick)), DEFAULT)
+
+    assert [scan.volume.series_instance_uid for scan in scans] == ["1.2"]
+    assert any("mm wide" in text for text in said)
+
+
+def test_only_the_best_series_of_an_acquisition_is_loaded_where_it_can_be_read() -> None:
+    body = volume(trunk(), (3.0, SPACING_MM, SPACING_MM))
+    volumes = [replace(body, series_instance_uid=uid) for uid in ("1.1", "1.2")]
+    summary = study(headers("1.1", thickness_mm=1.0), headers("1.2", thickness_mm=3.0))
+
+    scans, said = surveyed(VolumesInMemory(volumes=volumes, summary=summary), DEFAULT)
+
+    assert [scan.volume.series_instance_uid for scan in scans] == ["1.1"]
+    assert not said
+
+
+def test_phases_beyond_two_of_one_series_are_named_as_not_read() -> None:
+    body = volume(trunk(), (3.0, SPACING_MM, SPACING_MM))
+    phases = [replace(body, label=f"phase {number}") for number in range(1, 5)]
+    short = replace(body, voxels_zyx=body.voxels_zyx[:9], planes=body.planes[:9], label="phase 5")
+
+    scans, said = surveyed(VolumesInMemory(volumes=[*phases, short]), DEFAULT)
+
+    assert len(scans) == 2
+    assert any("phase 3, phase 4" in text for text in said)
+    assert any("9 images phase 5 not read" in text for text in said)

@@ -192,6 +192,24 @@ def test_a_scan_that_ends_below_the_liver_cannot_exclude_a_pump(cropped_result: 
     assert finding.presence is Presence.INDETERMINATE
 
 
+def test_a_pump_cut_by_the_end_of_the_scan_is_not_called_absent(answered: Answered) -> None:
+    (pump,) = [segment for segment in answered.result.segments if segment.name == "pump"]
+    (volume,) = answered.images.load(pump.series_instance_uid).volumes
+    planes = np.flatnonzero(pump.mask_planes.any(axis=(1, 2)))
+    affine = volume.affine_lps.copy()
+    middle = int(planes.mean())
+    kept = slice(middle, None) if affine[2, 2] > 0 else slice(None, middle)
+    affine[:3, 3] += (kept.start or 0) * affine[:3, 2]
+    above = replace(volume, voxels_zyx=volume.voxels_zyx[kept], planes=volume.planes[kept], affine_lps=affine)
+
+    result = ANALYZER.analyze(in_memory(above, answered.images), ())
+
+    assert isinstance(result, Assessed)
+    (finding,) = [finding for finding in result.findings if finding.key == "pump_presence"]
+    assert finding.presence is Presence.INDETERMINATE
+    assert "at the edge of the scan: part of a pump?" in finding.sentence
+
+
 def test_planes_in_reverse_order_give_the_same_millilitres(
     answered: Answered, cropped: Volume, cropped_result: Assessed
 ) -> None:
