@@ -80,7 +80,7 @@ def surveyed(images: StudyImages, thresholds: CtaThresholds) -> tuple[list[Scan]
     """Survey one readable series of each acquisition that was given a role, and say what was not read and why."""
     scans: list[Scan] = []
     refusals: list[str] = []
-    for group in _groups(images):
+    for group in _groups(images, thresholds):
         for uid in group:
             found, said = _surveyed_series(images.load(uid), _MOST_SCANS - len(scans), thresholds)
             scans += found
@@ -90,7 +90,7 @@ def surveyed(images: StudyImages, thresholds: CtaThresholds) -> tuple[list[Scan]
     return scans, refusals
 
 
-def _groups(images: StudyImages) -> list[tuple[str, ...]]:
+def _groups(images: StudyImages, thresholds: CtaThresholds) -> list[tuple[str, ...]]:
     """Series with a role by acquisition; one that was named by somebody else than the headers stands for itself."""
     known = [tuple(uid for uid in group if uid in images.roles) for group in reading_order(images.summary, thresholds)]
     grouped = {uid for group in known for uid in group}
@@ -174,7 +174,13 @@ def _roles(images: StudyImages, scans: Sequence[Scan], thresholds: CtaThresholds
             f"measured {scan.phase.phase.value} ({scan.phase.rule})"
         )
     read = frozenset(measured)
-    spare = {uid for group in reading_order(images.summary, thresholds) if read & set(group) for uid in group if uid not in read}
+    spare = {
+        uid
+        for group in reading_order(images.summary, thresholds)
+        if read & set(group)
+        for uid in group
+        if uid not in read
+    }
     return tuple(
         replace(role, role="", reason="kept in reserve: another reconstruction of the same acquisition is read")
         if role.series_instance_uid in spare

@@ -137,7 +137,9 @@ def series_roles(summary: StudySummary, thresholds: CtaThresholds = DEFAULT) -> 
 
 def _why_left(candidate: _Candidate, groups: list[list[_Candidate]], thresholds: SeriesThresholds) -> str:
     """Why a series that could be read is not: no more than the headers bear out."""
-    alike = [group[0] for group in groups if group[0].phase is candidate.phase and _together(candidate, group[0])]
+    alike = [
+        group[0] for group in groups if group[0].phase is candidate.phase and _together(candidate, group[0], thresholds)
+    ]
     if not alike and candidate.phase is Phase.DELAYED and any(group[0].phase is Phase.PORTAL for group in groups):
         return "header says delayed, and a portal venous series is read"
     if not alike:
@@ -147,14 +149,14 @@ def _why_left(candidate: _Candidate, groups: list[list[_Candidate]], thresholds:
     return "another reconstruction of the same acquisition is read"
 
 
-def _together(one: _Candidate, other: _Candidate, within_s: float = thresholds.series.same_acquisition_s) -> bool:
+def _together(one: _Candidate, other: _Candidate, thresholds: SeriesThresholds) -> bool:
     """Whether two series of the same words can be one acquisition.
 
     Without times a named phase is one acquisition, but series without a name for it are as many as there are.
     """
     if one.began_s is None or other.began_s is None:
         return one.phase is not Phase.UNKNOWN
-    return abs(one.began_s - other.began_s) <= within_s
+    return abs(one.began_s - other.began_s) <= thresholds.same_acquisition_s
 
 
 def _acquisitions(candidates: list[_Candidate], thresholds: SeriesThresholds) -> list[list[_Candidate]]:
@@ -162,7 +164,7 @@ def _acquisitions(candidates: list[_Candidate], thresholds: SeriesThresholds) ->
     by_phase: dict[Phase, list[list[_Candidate]]] = {phase: [] for phase in _PHASE_ROLES}
     for candidate in sorted(candidates, key=lambda item: (item.rank, item.series.series_instance_uid)):
         of_phase = by_phase[candidate.phase]
-        known = next((group for group in of_phase if _together(candidate, group[0])), None)
+        known = next((group for group in of_phase if _together(candidate, group[0], thresholds)), None)
         if known is None:
             of_phase.append([candidate])
         else:

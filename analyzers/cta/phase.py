@@ -37,11 +37,11 @@ class PhaseEvidence:
 _WORDS: tuple[tuple[Phase, str], ...] = (
     (
         Phase.NATIVE,
-        r"native?|nativ\w*|plain|unenh\w*|non[- ]?con(?:trast)?\w*|nect|ncct|without|w/?o|ohne|sans|sin|senza|bianco|"
+        r"native?|nativ\w*|plain|unenh\w*|non[- ]?con(?:trast)?\w*|n(?:e|c)ct|without|w/?o|ohne|sans|sin|senza|bianco|"
         r"pre[- ]?(?:contrast\w*|con|km|iv|injection)|leer\w*",
     ),
     # German joins words: spaetarteriell, fruehart.
-    (Phase.ARTERIAL, r"\w*arteri\w+|(?:sp[ae]+t|fr[ue]+h)?[- ]?art"),
+    (Phase.ARTERIAL, r"\w*arteri\w+|(?:sp[ae]+t|fr[eu]+h)?[- ]?art"),
     (Phase.PORTAL, r"\w*portal\w*|porto\w*|porta|pv|pvp|\w*venous|ven|venos\w*|venoes\w*|vein?eu\w*|veneu\w*"),
     (Phase.DELAYED, r"delay\w*|late|spat\w*|spaet\w*|tardi\w*|equilib\w*|excret\w*"),
 )
