@@ -145,7 +145,7 @@ class Recorder:
         known = self._rows.spool_keys()
         found: list[tuple[datetime, _Object]] = []
         for spool_key in self._spool.keys():  # noqa: SIM118 - not a dictionary
-            seal = None if spool_key in known else self._spool.seal_of(spool_key)
+            seal = None if spool_key in known else self._spool.settled_seal_of(spool_key)
             if seal is None:
                 continue
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -35,7 +36,8 @@ _MEASURE_FULL_AGAIN_S = 2.0
 class SpoolFile:
     """One file being written. Ends in :meth:`durable` or :meth:`discard`; leaving a ``with`` block discards it.
 
-    Until its seal is written (see :mod:`scp_node.store.seal`) the file is nobody's, whatever a crash leaves of it.
+    Until its seal is written (see :mod:`scp_node.store.seal`) the file is nobody's, whatever a crash leaves of it. Its
+    writer holds a lock on it until it is durable or gone, so that nobody records what may still be taken back.
     """
 
     def __init__(self, path: Path, spool_key: str, allowance_bytes: int, written: Callable[[int], None]) -> None:
@@ -46,6 +48,7 @@ class SpoolFile:
         self._written = written
         self._made_durable = False
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def write(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
         """Append, in one system call where the kernel takes it.
@@ -83,11 +86,11 @@ class SpoolFile:
         """Force the bytes and the name onto the disk; return the spool key."""
         try:
             os.fsync(self._descriptor)
-            self._close()
             _sync_folder(self.path.parent)
         except OSError as fault:
             raise self._refusal(fault) from fault
         self._made_durable = True
+        self._close()
         self._written(self.byte_count)
         return self.spool_key
 
@@ -95,11 +98,14 @@ class SpoolFile:
         """Remove the file, unless it was made durable."""
         if self._made_durable:
             return
-        # What a failing disk says to this is of no interest: a file without a seal is removed at the next start.
-        with suppress(OSError):
-            self._close()
-        with suppress(OSError):
+        # What a failing disk says is of no interest: a file without a seal is removed at the next start. One that
+        # cannot be removed loses its seal; and only then is the lock given up.
+        try:
             self.path.unlink(missing_ok=True)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
+        self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +118,9 @@ class SpoolFile:
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            # Everything that mattered was synced; what closing says about it comes too late for anybody.
+            with suppress(OSError):
+                os.close(descriptor)
 
     def _refusal(self, fault: OSError) -> Exception:
         self.discard()
@@ -206,6 +214,33 @@ class Spool:
         except FileNotFoundError:
             return None
 
+    def settled_seal_of(self, spool_key: str) -> Seal | None:
+        """The seal of a whole file that no writer has in hand any more; it is durable then.
+
+        A seal alone says nothing of the disk: between writing a file and syncing it a receiver may still fail, or be
+        killed. Whoever records a file that it was not told of asks for it here.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read or synced.
+        """
+        try:
+            descriptor = os.open(self.path(spool_key), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            seal = self.seal_of(spool_key)
+            if seal is not None:
+                os.fsync(descriptor)
+                _sync_folder(self.path(spool_key).parent)
+        except BlockingIOError:
+            return None
+        finally:
+            os.close(descriptor)
+        return seal
+
     @property
     def used_bytes(self) -> int:
         """Sum of the file sizes, counted now."""
@@ -219,10 +254,14 @@ class Spool:
 
     def _make_folders(self) -> None:
         # All at once and synced, so that a file's name needs one sync of one folder only.
+        absent = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
         self._folder.mkdir(parents=True, exist_ok=True)
         for number in range(256):
             (self._folder / f"{number:02x}").mkdir(exist_ok=True)
         _sync_folder(self._folder)
+        # Also the names of those above; the lowest again each time, because its maker may have died before this.
+        for folder in absent or [self._folder]:
+            _sync_folder(folder.parent)
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
         for number in range(256):
