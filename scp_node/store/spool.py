@@ -25,8 +25,8 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _MOST_PARTS = 512
 """Buffers in one system call; Linux takes 1,024."""
 _RESUME_FRACTION = 0.02
-"""Of the quota: once full, the spool takes objects again when so much is free. Without this a full spool would take
-one object after each purge, and break every study in two."""
+"""Of the quota, or of the disk where that is smaller: once full, the spool takes objects again when so much is free.
+Without this a full spool would take one object after each purge, and break every study in two."""
 _MEASURE_AGAIN_FRACTION = 0.005
 """Of the quota: after so much written here the folder is measured again, because other processes write, too."""
 _MEASURE_FULL_AGAIN_S = 2.0
@@ -291,10 +291,14 @@ class Spool:
             self._measure()
             left_bytes = self._left_bytes()
         if self._is_full:
-            self._is_full = left_bytes < self._quota_bytes * _RESUME_FRACTION
+            self._is_full = left_bytes < self._most_bytes() * _RESUME_FRACTION
         else:
             self._is_full = left_bytes <= 0
         return 0 if self._is_full else left_bytes
+
+    def _most_bytes(self) -> int:
+        """What the spool could hold at most: a quota larger than the disk is never reached."""
+        return min(self._quota_bytes, shutil.disk_usage(self._folder).total - self._keep_free_bytes)
 
     def _left_bytes(self) -> int:
         return min(self._quota_bytes - self._measured_bytes, self.free_bytes - self._keep_free_bytes)

@@ -190,3 +190,23 @@ def test_once_full_the_spool_takes_nothing_until_there_is_room_for_more_than_one
 
     spool.remove(large)
     kept(spool, b"x" * 1000)
+
+
+def test_a_quota_that_is_larger_than_the_disk_does_not_keep_a_spool_closed_that_was_full_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    free, elapsed_s = [0], [0.0]
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _path: usage._replace(total=100_000, used=100_000 - free[0], free=free[0])
+    )
+    spool = Spool(tmp_path / "spool", quota_gib=200.0, keep_free_gib=0.0, elapsed_s=lambda: elapsed_s[0])
+    with pytest.raises(SpoolFullError):
+        spool.begin()
+
+    free[0], elapsed_s[0] = 1_000, 10.0
+    with pytest.raises(SpoolFullError):
+        spool.begin()
+    free[0], elapsed_s[0] = 3_000, 20.0
+
+    kept(spool, b"x" * 1000)
