@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 
@@ -45,9 +47,28 @@ def start_journal(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: _Lines(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+class _Lines:
+    """Writes lines; one that cannot be written, because the disk is full or the reader gone, is lost.
+
+    Nothing else may be: an object is not refused, and no process ends, because its journal has no room.
+    """
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+        self._lock = threading.Lock()
+
+    def msg(self, message: str) -> None:
+        """Write one line, whatever its level."""
+        with self._lock, suppress(OSError):
+            self._output.write(message + "\n")
+            self._output.flush()
+
+    log = debug = info = warning = error = critical = fatal = failure = err = msg
 
 
 def journal(part: str) -> structlog.typing.FilteringBoundLogger:

@@ -91,6 +91,12 @@ class NoticeWriter:
             if self._some_lost or not self._written(_line(notice), wait_s=LONGEST_WAIT_S):
                 self._some_lost = True
 
+    def remind(self) -> None:
+        """Say again that notices were lost, if that could not be said; after the last notice nobody else would."""
+        with self._lock:
+            if self._some_lost:
+                self._some_lost = not self._written(_line(Lost()), wait_s=0.0)
+
     def close(self) -> None:
         """Say that nothing more will come."""
         with self._lock:
@@ -156,7 +162,11 @@ def _line(notice: Notice) -> bytes:
 
 
 def _notice(line: bytes) -> Notice:
-    kind, fields = json.loads(line)
+    try:
+        kind, fields = json.loads(line)
+    except ValueError:
+        # The rest of a line of which a killed reader took the first part.
+        return Lost()
     if kind == Stored.__name__:
         fields["announced"] = Announcement(**fields["announced"])
     notice: Notice = _KINDS[kind](**fields)

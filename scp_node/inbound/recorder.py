@@ -44,6 +44,8 @@ LEASE_S = 60.0
 """The rows of a killed receiver's associations hold their studies no longer than this."""
 RENEW_S = 10.0
 TRY_AGAIN_S = 1.0
+READ_AGAIN_S = 30.0
+"""For files that the disk could not read."""
 LAST_TRIES = 10
 """After the receiver ended; what then is not recorded, the next recorder finds."""
 NICENESS = 5
@@ -118,6 +120,7 @@ class Recorder:
         self._clock = clock
         self._associations: dict[int, int] = {}
         self._renewed_at_s = time.monotonic()
+        self._read_again_at_s: float | None = None
         self._journal = journal("inbound.recorder")
 
     def run(self, notices: NoticeReader) -> None:
@@ -126,6 +129,7 @@ class Recorder:
         must_look = True
         while not notices.has_ended or notices.has_more:
             batch = notices.read(most=MOST_AT_ONCE, wait_s=0.0 if must_look else LOOK_S)
+            must_look = must_look or self._must_read_again()
             while tries_left:
                 try:
                     if must_look:
@@ -144,14 +148,20 @@ class Recorder:
         """Record every whole file of the spool that no row knows; return how many there were."""
         known = self._rows.spool_keys()
         found: list[tuple[datetime, _Object]] = []
+        self._read_again_at_s = None
         for spool_key in self._spool.keys():  # noqa: SIM118 - not a dictionary
-            seal = None if spool_key in known else self._spool.settled_seal_of(spool_key)
-            if seal is None:
+            if spool_key in known:
                 continue
             try:
+                seal = self._spool.settled_seal_of(spool_key)
+                if seal is None:
+                    continue
                 announced = announcement_of(self._spool.path(spool_key))
-            except (OSError, InvalidDicomError, AttributeError) as fault:
+            except (InvalidDicomError, AttributeError) as fault:
                 self._journal.error("a spool file is not understood", what=spool_key, cause=type(fault).__name__)
+                continue
+            except OSError as fault:
+                self._read_later(spool_key, fault)
                 continue
             found.append((seal.received_at, _Object(spool_key=spool_key, announced=announced, call=None)))
         # In the order of reception: of two headers of one object the newer one counts.
@@ -203,7 +213,7 @@ class Recorder:
         for instance, reception in zip(instances, receptions, strict=True):
             # A repetition and our own object have no row; their file is nobody's.
             if reception in (Reception.SAME, Reception.OWN):
-                self._spool.remove(instance.spool_key)
+                self._remove(instance.spool_key)
             uid = instance.summary.sop_instance_uid
             self._journal.debug("recorded", instance=uid, reception=reception.value, bytes=instance.byte_count)
 
@@ -217,12 +227,32 @@ class Recorder:
         except FileNotFoundError:
             self._journal.error("a spool file is gone before it was recorded", what=one.spool_key)
             return None
+        except OSError as fault:
+            self._read_later(one.spool_key, fault)
+            return None
         except Exception:
             # An object that breaks the parser must not stop the recording of all others.
             self._journal.exception("an object could not be examined", instance=one.announced.sop_instance_uid)
             reason = "the header breaks the parser"
         self._set_aside(one, path, reason)
         return None
+
+    def _read_later(self, spool_key: str, fault: OSError) -> None:
+        """What the disk cannot read now is no fault of the object, and must not stop the recording of all others."""
+        self._journal.error(
+            "a spool file cannot be read; trying again later", what=spool_key, cause=str(fault.strerror)
+        )
+        self._read_again_at_s = time.monotonic() + READ_AGAIN_S
+
+    def _must_read_again(self) -> bool:
+        return self._read_again_at_s is not None and time.monotonic() >= self._read_again_at_s
+
+    def _remove(self, spool_key: str) -> None:
+        try:
+            self._spool.remove(spool_key)
+        except OSError as fault:
+            # The next look finds it, sees that it is a repetition, and removes it.
+            self._journal.warning("a repetition cannot be removed", what=spool_key, cause=str(fault.strerror))
 
     def _set_aside(self, one: _Object, path: Path, reason: str) -> None:
         if self._quarantine.has(one.spool_key):

@@ -32,13 +32,18 @@ class RecorderProcess:
         self._process = self._spawn()
 
     def mend(self) -> None:
-        """Start it again if it ended."""
+        """Start it again if it ended, and tell it of lost notices; call it every second."""
+        self.notices.remind()
         if self._process.poll() is None:
             return
         journal("inbound").error(
             "the recorder ended and is started again", pid=self._process.pid, exit_code=self._process.returncode
         )
-        self._process = self._spawn()
+        try:
+            self._process = self._spawn()
+        except OSError as fault:
+            # Receiving goes on without it; the next look tries again.
+            journal("inbound").error("the recorder cannot be started", cause=str(fault))
 
     def stop(self, wait_s: float) -> None:
         """Say that nothing more comes, and wait until it has recorded everything; it ends in any case."""

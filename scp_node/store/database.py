@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from scp_node.errors import SpoolFullError, StoreError
+from scp_node.errors import StoreError
 from scp_node.store.tables import NEWEST_TABLES
 
 FILE_NAME = "node.sqlite3"
@@ -86,10 +86,9 @@ class Database:
 
         Raises
         ------
-        SpoolFullError
-            If the disk is full.
         StoreError
-            If another process held the database longer than the busy time-out, or the file is damaged.
+            If the disk is full or refuses, the file is damaged, or another process held the database longer than the
+            busy time-out.
         """
         try:
             with self._immediate.begin() as connection:
@@ -107,7 +106,7 @@ class Database:
         Raises
         ------
         StoreError
-            If the file is damaged or cannot be read.
+            If the file is damaged or the disk refuses.
         """
         try:
             with self._engine.begin() as connection:
@@ -158,11 +157,11 @@ def _engine(file: Path) -> Engine:
     return engine
 
 
-def _named(fault: DatabaseError) -> Exception:
+def _named(fault: DatabaseError) -> StoreError:
     origin: Any = fault.orig
     name = getattr(origin, "sqlite_errorname", "") or ""
     if name == "SQLITE_FULL":
-        return SpoolFullError("the disk of the database is full")
+        return StoreError("the disk of the database is full")
     if name.startswith("SQLITE_BUSY"):
         return StoreError(f"another process held the database for more than {BUSY_TIMEOUT_S} s")
     return _RefusedError(f"the database refused ({origin}): if its file is damaged, restore a backup (docs/install.md)")

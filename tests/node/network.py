@@ -54,16 +54,16 @@ class Site:
         return sorted((self.data / "spool").rglob("*.dcm"))
 
 
-def make_site(folder: Path, *, peers: str, receiving: str = "", delivery: str = "") -> Site:
+def make_site(folder: Path, *, peers: str, receiving: str = "", delivery: str = "", keep_free_gib: float = 0.1) -> Site:
     """Write the three files and make the database."""
     config, data = folder / "config", folder / "data"
     config.mkdir()
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     port = free_port()
     (config / "node.toml").write_text(
         f'data_folder = "{data}"\nlog_level = "debug"\n'
         f'[receiving]\nae_titles = ["HAI_NODE", "HAI_FORCE"]\nbind_address = "127.0.0.1"\nport = {port}\n'
-        f"keep_free_gib = 0.1\n{receiving}\n[delivery]\nfirst_wait_s = 1.0\n{delivery}\n"
+        f"keep_free_gib = {keep_free_gib}\n{receiving}\n[delivery]\nfirst_wait_s = 1.0\n{delivery}\n"
     )
     (config / "peers.toml").write_text(peers)
     (config / "routes.toml").write_text((REPOSITORY / "config" / "routes.toml").read_text())
@@ -118,9 +118,16 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def receiving(site: Site, *, number: int = 1, listening: socket.socket | None = None) -> Iterator[Receiver]:
+def receiving(
+    site: Site,
+    *,
+    number: int = 1,
+    listening: socket.socket | None = None,
+    environment: dict[str, str] | None = None,
+    journal: Path | None = None,
+) -> Iterator[Receiver]:
     """Start a receiver, wait until it accepts, and end it."""
-    journal = site.data / f"receiver-{number}.log"
+    journal = journal or site.data / f"receiver-{number}.log"
     command = [sys.executable, "-m", "scp_node.inbound", "--config", str(site.config), "--receiver", str(number)]
     fds: tuple[int, ...] = ()
     if listening is not None:
@@ -128,7 +135,13 @@ def receiving(site: Site, *, number: int = 1, listening: socket.socket | None = 
         fds = (listening.fileno(),)
     with journal.open("w") as errors:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY, pass_fds=fds
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=REPOSITORY,
+            pass_fds=fds,
+            env={**os.environ, **(environment or {})},
         )
     assert process.stdout is not None
     receiver = Receiver(process=process, journal=journal, port=site.port)

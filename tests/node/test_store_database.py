@@ -19,7 +19,7 @@ from sqlalchemy import insert, inspect, select
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from scp_node.domain.study import StudyEvent, StudyState
-from scp_node.errors import IllegalTransitionError, SpoolFullError, StoreError
+from scp_node.errors import IllegalTransitionError, StoreError
 from scp_node.store import tables
 from scp_node.store.database import Database
 from scp_node.store.jobs import JobStore
@@ -179,13 +179,13 @@ def test_an_event_without_its_state_cannot_be_committed(database: Database) -> N
     assert studies.get(STUDY).state is StudyState.RECEIVING
 
 
-def test_a_full_disk_under_the_database_is_an_answer_to_the_sender(database: Database) -> None:
+def test_a_full_disk_under_the_database_is_told_by_name(database: Database) -> None:
     with database.reading() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     studies = StudyStore(database)
 
-    with pytest.raises(SpoolFullError, match="disk of the database"):
+    with pytest.raises(StoreError, match="disk of the database"):
         studies.record_many([received(number) for number in range(1, 200)], at(0))
 
 

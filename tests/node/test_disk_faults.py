@@ -1,0 +1,381 @@
+"""A disk that is full, broken or read-only under a real receiver and its recorder: refused or kept, never lost."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from scp_node.inbound.notices import CAPACITY_BYTES, Ended, Lost, NoticeReader, NoticeWriter
+from scp_node.inbound.recorder_process import RecorderProcess
+from scp_node.store.database import Database
+from scp_node.store.overview import Overview
+from scp_node.store.refusals import Refusals
+from scp_node.store.studies import StudyStore
+from tests.node.network import (
+    Receiver,
+    Site,
+    association,
+    ct_slice,
+    dataset_bytes,
+    eventually,
+    kinds,
+    make_site,
+    part10,
+    peers_toml,
+    receiving,
+    send,
+    store,
+)
+
+NO_RESOURCES = 0xA700
+ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+LARGE_ROWS = 1100
+"""An object of 2.4 MB does not fit into the receive buffer."""
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultyDisk:
+    """What tells the processes under test when to meet which error."""
+
+    control: Path
+    library: Path
+
+    def breaks(self, call: str, number: int, part: str) -> None:
+        self.control.with_suffix(".next").write_text(f"{call} {number} {part}")
+        self.control.with_suffix(".next").replace(self.control)
+
+    def works(self) -> None:
+        self.control.write_text("")
+
+    @property
+    def log(self) -> list[str]:
+        log = self.control.with_name(self.control.name + ".log")
+        return log.read_text().splitlines() if log.exists() else []
+
+    def environment(self, root: Path) -> dict[str, str]:
+        return {"LD_PRELOAD": str(self.library), "FAULTY_DISK": str(self.control), "FAULTY_ROOT": str(root)}
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> FaultyDisk:
+    folder = tmp_path_factory.mktemp("faulty")
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    source = Path(__file__).with_name("faulty_disk.c")
+    library = folder / "faulty_disk.so"
+    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    (folder / "control").write_text("")
+    return FaultyDisk(control=folder / "control", library=library)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return make_site(tmp_path_factory.mktemp("site"), peers=peers_toml())
+
+
+@pytest.fixture(scope="module")
+def faulty_receiver(site: Site, disk: FaultyDisk) -> Iterator[Receiver]:
+    with receiving(site, environment=disk.environment(site.data)) as process:
+        yield process
+
+
+@pytest.fixture
+def receiver(faulty_receiver: Receiver, disk: FaultyDisk) -> Iterator[Receiver]:
+    yield faulty_receiver
+    disk.works()
+
+
+@pytest.fixture
+def database(site: Site) -> Iterator[Database]:
+    with closing(Database.open(site.data, migrate=False)) as opened:
+        yield opened
+
+
+def is_recorded(database: Database, file: Path) -> bool:
+    dataset = pydicom.dcmread(file, stop_before_pixels=True)
+    return bool(StudyStore(database).find(dataset.StudyInstanceUID))
+
+
+# --- the receiver ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
+@pytest.mark.parametrize("rows", [16, LARGE_ROWS])
+@pytest.mark.parametrize("call", ["create", "write", "sync"])
+def test_a_disk_that_refuses_is_told_to_the_sender_and_the_next_try_succeeds(
+    call: str,
+    rows: int,
+    number: int,
+    receiver: Receiver,
+    disk: FaultyDisk,
+    site: Site,
+    database: Database,
+    tmp_path: Path,
+) -> None:
+    file = part10(ct_slice(rows=rows), tmp_path / "a.dcm")
+    before, faults = site.spooled, len(disk.log)
+    with association(receiver.port, kinds([file])) as link:
+        disk.breaks(call, number, "/spool/")
+        answer = send(link, file)
+        assert (answer.status, bool(answer.comment)) == (NO_RESOURCES, True)
+        assert any(line.startswith(f"{call} ") for line in disk.log[faults:]), "the fault was never met"
+        assert site.spooled == before
+
+        disk.works()
+        assert send(link, file).status == 0x0000, "the association goes on"
+    assert eventually(lambda: is_recorded(database, file))
+    (new,) = set(site.spooled) - set(before)
+    assert dataset_bytes(new) == dataset_bytes(file)
+
+
+def test_a_refused_object_that_cannot_even_be_removed_is_never_recorded(
+    receiver: Receiver, disk: FaultyDisk, site: Site, database: Database, tmp_path: Path
+) -> None:
+    file, other = (part10(ct_slice(number), tmp_path / f"{number}.dcm") for number in (1, 2))
+    before = set(site.spooled)
+    with association(receiver.port, kinds([file])) as link:
+        disk.breaks("sync,remove", errno.EIO, "/spool/")
+        status = send(link, file).status
+        disk.works()
+        (left,) = set(site.spooled) - before
+        record_everything(receiver)
+        assert send(link, other).status == 0x0000
+
+    assert status == NO_RESOURCES
+    assert eventually(lambda: is_recorded(database, other)), "the new recorder has looked before"
+    assert not is_recorded(database, file)
+    assert store(receiver.port, [file]) == [0x0000]
+    assert eventually(lambda: is_recorded(database, file))
+    left.unlink()
+
+
+def record_everything(receiver: Receiver) -> None:
+    """Let a new recorder look through the spool."""
+    for child in _children(receiver):
+        os.kill(child, 9)
+    assert eventually(lambda: len(_children(receiver)) == 1)
+
+
+def _children(receiver: Receiver) -> list[int]:
+    listed = Path(f"/proc/{receiver.process.pid}/task/{receiver.process.pid}/children").read_text().split()
+    return [int(pid) for pid in listed if "defunct" not in _command(pid)]
+
+
+def _command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text() or "defunct"
+    except OSError:
+        return "defunct"
+
+
+# --- the recorder ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
+@pytest.mark.parametrize("call", ["write", "sync"])
+def test_while_the_database_cannot_be_written_objects_are_kept_and_recorded_once_it_can(
+    call: str, number: int, receiver: Receiver, disk: FaultyDisk, site: Site, database: Database, tmp_path: Path
+) -> None:
+    files = [part10(ct_slice(one), tmp_path / f"{one}.dcm") for one in range(3)]
+    faults = len(disk.log)
+    disk.breaks(call, number, "node.sqlite3")
+    assert store(receiver.port, files) == [0x0000] * len(files)
+    assert eventually(lambda: any(line.startswith(call) for line in disk.log[faults:])), "the fault was never met"
+    assert receiver.process.poll() is None
+    disk.works()
+
+    assert eventually(lambda: all(is_recorded(database, file) for file in files))
+    assert StudyStore(database).spool_keys() == {file.stem for file in site.spooled}
+
+
+def test_a_repetition_that_cannot_be_removed_does_not_stop_recording(
+    receiver: Receiver, disk: FaultyDisk, site: Site, database: Database, tmp_path: Path
+) -> None:
+    first, second = (part10(ct_slice(one), tmp_path / f"{one}.dcm") for one in (1, 2))
+    store(receiver.port, [first])
+    assert eventually(lambda: is_recorded(database, first))
+    kept = StudyStore(database).spool_keys()
+    faults = len(disk.log)
+    disk.breaks("remove", errno.EROFS, "/spool/")
+    assert store(receiver.port, [first, second]) == [0x0000] * 2
+
+    assert eventually(lambda: is_recorded(database, second))
+    assert any(line.startswith("remove") for line in disk.log[faults:])
+    disk.works()
+    record_everything(receiver)
+    assert eventually(lambda: {file.stem for file in site.spooled} == StudyStore(database).spool_keys())
+    assert kept < StudyStore(database).spool_keys()
+
+
+def test_each_commit_is_synced_to_the_write_ahead_log_and_each_file_before_its_answer(
+    receiver: Receiver, disk: FaultyDisk, site: Site, database: Database, tmp_path: Path
+) -> None:
+    file = part10(ct_slice(), tmp_path / "a.dcm")
+    before, start = set(site.spooled), len(disk.log)
+    store(receiver.port, [file])
+    answered = disk.log[start:]
+    assert eventually(lambda: is_recorded(database, file))
+    (new,) = set(site.spooled) - before
+
+    own = [line for line in answered if "/spool/" in line]
+    assert own[:2] == [f"synced {new}", f"synced {new.parent}"]
+    assert any(line.startswith("synced") and line.endswith("node.sqlite3-wal") for line in disk.log[start:])
+
+
+# --- a disk that is really full ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 24 MiB."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("only root may mount a file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextlib.contextmanager
+def filled(folder: Path, *, leave_bytes: int = 0) -> Iterator[None]:
+    """Somebody else takes the rest of the disk."""
+    ballast = folder / f"ballast-{leave_bytes}"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for size in (MIB, 4096):
+            while shutil.disk_usage(folder).free > max(leave_bytes, size - 1):
+                file.write(bytes(size))
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+def test_on_a_full_disk_nothing_is_acknowledged_that_is_lost_and_all_goes_on_when_there_is_room(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    """Spool, database, journal and counts lie on the same disk, and it is full to the last block."""
+    home = make_site(small_disk, peers=peers_toml(), keep_free_gib=0.0)
+    (counts := small_disk / "metrics").mkdir()
+    files = [part10(ct_slice(number, rows=64), tmp_path / f"{number}.dcm") for number in range(30)]
+    with (
+        receiving(home, environment={"PROMETHEUS_MULTIPROC_DIR": str(counts)}) as receiver,
+        closing(Database.open(home.data, migrate=False)) as database,
+    ):
+        assert store(receiver.port, files[:5]) == [0x0000] * 5
+        assert eventually(lambda: all(is_recorded(database, file) for file in files[:5]))
+        with filled(small_disk, leave_bytes=100_000):
+            # What room there is goes to objects; the rows of the last ones find none.
+            statuses = store(receiver.port, files[5:])
+            assert set(statuses) == {0x0000, NO_RESOURCES}
+            taken = [file for file, status in zip(files[5:], statuses, strict=True) if status == 0x0000]
+            with filled(small_disk):
+                # The receiver counts each refusal under a new label while there is not a block left.
+                assert store(receiver.port, files[-1:]) == [NO_RESOURCES]
+                time.sleep(2.0)
+                assert receiver.process.poll() is None
+
+        assert eventually(lambda: all(is_recorded(database, file) for file in taken))
+        assert StudyStore(database).spool_keys() == {file.stem for file in home.spooled}
+        assert eventually(lambda: store(receiver.port, files) == [0x0000] * len(files))
+        assert eventually(lambda: all(is_recorded(database, file) for file in files))
+        assert eventually(lambda: len(home.spooled) == len(files))
+
+
+def test_room_that_is_kept_for_results_and_database_is_not_given_to_objects_and_status_says_so(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    home = make_site(small_disk, peers=peers_toml(), keep_free_gib=8 / 1024)
+    files = [part10(ct_slice(number, rows=512), tmp_path / f"{number}.dcm") for number in range(60)]
+    with (
+        receiving(home, journal=tmp_path / "journal") as receiver,
+        closing(Database.open(home.data, migrate=False)) as database,
+    ):
+        statuses = store(receiver.port, files)
+        taken = statuses.count(0x0000)
+
+        assert 5 < taken < len(files)
+        assert statuses == [0x0000] * taken + [NO_RESOURCES] * (len(files) - taken), "once full it stays so"
+        assert shutil.disk_usage(small_disk).free > 7 * MIB
+        assert eventually(lambda: all(is_recorded(database, file) for file in files[:taken]))
+
+        def told() -> int:
+            day = datetime.now(UTC) - timedelta(days=1)
+            return sum(row.count for row in Refusals(database).since(day) if row.status == "0xA700")
+
+        assert eventually(lambda: told() == len(files) - taken)
+        status = Overview(database, home.data).status(datetime.now(UTC))
+        assert status.spool.file_count == taken
+        assert status.spool.disk_free_bytes < 9 * MIB
+
+
+# --- what is lost on the way to the recorder ------------------------------------------------------------------
+
+
+def test_a_recorder_whose_predecessor_took_half_a_line_looks_for_itself() -> None:
+    reading, writing = os.pipe()
+    writer = NoticeWriter(writing)
+    writer.tell(Ended(call=1))
+    writer.tell(Ended(call=2))
+    os.read(reading, 7)
+    writer.close()
+
+    assert NoticeReader(reading).read(most=10, wait_s=1.0) == [Lost(), Ended(call=2)]
+    os.close(reading)
+
+
+def test_the_last_notices_of_all_are_not_lost_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scp_node.inbound.notices.LONGEST_WAIT_S", 0.0)
+    reading, writing = os.pipe()
+    writer = NoticeWriter(writing)
+    count = 0
+    while not writer._some_lost:
+        writer.tell(Ended(call=count))
+        count += 1
+    reader = NoticeReader(reading)
+    read = reader.read(most=CAPACITY_BYTES, wait_s=0.0)
+    assert Lost() not in read
+
+    writer.remind()
+    writer.close()
+
+    assert [*read, *reader.read(most=10, wait_s=1.0)].count(Lost()) == 1
+    os.close(reading)
+
+
+def test_a_recorder_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[list[str]] = []
+    real = subprocess.Popen
+
+    def spawn(command: list[str], **_more: object) -> subprocess.Popen[bytes]:
+        made.append(command)
+        if len(made) == 2:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return real(["true"])
+
+    monkeypatch.setattr("subprocess.Popen", spawn)
+    recorder = RecorderProcess(tmp_path, "1:1")
+    recorder._process.wait()
+    recorder.mend()
+    assert len(made) == 2
+    recorder.mend()
+    assert len(made) == 3
+    recorder.stop(5.0)
