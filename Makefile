@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # Two workers, each with whole files: a file's tests share a node, a PACS or a synthetic patient.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test check soak format lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ demo: $(STAMP) ## Send phantom studies through a node on this machine, write dem
 test: $(STAMP) ## Install the peers where that is allowed, then run every test
 	tests/peers.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(STAMP) ## Load for an hour, kill a thousand times, write docs/benchmarks/soak (SOAK_ARGS='--objects 20000 --kills 50')
+	$(BIN)/python -m tests.bench.soak $(SOAK_ARGS)
 
 check: $(STAMP) ## Style, types, import contracts, spelling, size budget
 	$(BIN)/ruff check .
