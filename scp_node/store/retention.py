@@ -89,8 +89,8 @@ def _over(connection: Connection, now: datetime, periods: RetentionPeriods, limi
         .where(_has_files())
         .where(
             or_(
-                since(StudyState.IGNORED, periods.ignored),
-                since(StudyState.HELD, periods.held),
+                since(StudyState.IGNORED, periods.ignored, ~_is_owed(), ~_is_undelivered(now)),
+                since(StudyState.HELD, periods.held, ~_is_owed(), ~_is_undelivered(now)),
                 since(StudyState.ROUTED, periods.answered, *_is_answered(now - periods.answered)),
             )
         )
@@ -107,23 +107,34 @@ def _has_files() -> ColumnElement[bool]:
 
 def _is_answered(before: datetime) -> Sequence[ColumnElement[bool]]:
     """No job without its answer, none of the present revision failed, and every object committed before a time."""
-    study, job, encoded, delivery = tables.study.c, tables.job.c, tables.encoded_object.c, tables.delivery.c
-    owed = exists().where(
-        job.study_instance_uid == study.study_instance_uid,
-        job.state != JobState.SUPERSEDED.value,
-        or_(
-            job.answered.is_(False),
-            job.state_since > before,
-            and_(job.state == JobState.FAILED.value, job.revision == study.revision),
-        ),
+    study, job = tables.study.c, tables.job.c
+    unsettled = or_(
+        job.state_since > before, and_(job.state == JobState.FAILED.value, job.revision == study.revision)
     )
-    undelivered = exists().where(
+    return (~_is_owed(), ~_has_job(unsettled), ~_is_undelivered(before))
+
+
+def _is_owed() -> ColumnElement[bool]:
+    """A job of the study has no answer yet: also a failed one reads the images once more."""
+    return _has_job(tables.job.c.answered.is_(False))
+
+
+def _has_job(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    study, job = tables.study.c, tables.job.c
+    return exists().where(
+        job.study_instance_uid == study.study_instance_uid, job.state != JobState.SUPERSEDED.value, condition
+    )
+
+
+def _is_undelivered(before: datetime) -> ColumnElement[bool]:
+    """An object of the study was not committed before a time, whatever became of the study since it was encoded."""
+    study, job, encoded, delivery = tables.study.c, tables.job.c, tables.encoded_object.c, tables.delivery.c
+    return exists().where(
         job.study_instance_uid == study.study_instance_uid,
         encoded.job_id == job.job_id,
         delivery.object_id == encoded.object_id,
         or_(delivery.state != DeliveryState.COMMITTED.value, delivery.state_since > before),
     )
-    return (~owed, ~undelivered)
 
 
 def _release_spool(connection: Connection, study_instance_uid: str) -> list[str]:

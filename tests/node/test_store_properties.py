@@ -195,9 +195,7 @@ class Node(RuleBasedStateMachine):
         self.kept -= set(purged.spool_keys)
         if purged.study_instance_uids:
             assert all(job.answered or job.state is JobState.SUPERSEDED for job in self.jobs.of_study(STUDY))
-            states = {each.state for each in self.deliveries.of_study(STUDY)}
-            settled = {StudyState.IGNORED, StudyState.HELD}
-            assert states <= {DeliveryState.COMMITTED} or self.studies.get(STUDY).state in settled
+            assert {each.state for each in self.deliveries.of_study(STUDY)} <= {DeliveryState.COMMITTED}
 
     @rule()
     def files_are_let_go_after_weeks(self) -> None:

@@ -109,6 +109,34 @@ def test_a_study_with_anything_uncommitted_is_kept(database: Database, retention
     assert retention.purge(at(1000 * DAY_S), PERIODS).study_instance_uids == ()
 
 
+@pytest.mark.parametrize("event", [StudyEvent.ROUTE_IGNORE, StudyEvent.ROUTE_HOLD])
+def test_a_late_decision_lets_nothing_go_that_is_not_delivered_yet(
+    database: Database, studies: StudyStore, retention: Retention, event: StudyEvent
+) -> None:
+    routed(database)
+    encoded(database, analyzed(database))
+    studies.record(received(3, after_s=300), at(300))
+    studies.apply(STUDY, StudyEvent.FOUND_COMPLETE, reason="quiet", now=at(420))
+    studies.apply(STUDY, event, reason="a late series", now=at(421))
+
+    assert retention.purge(at(100 * DAY_S), PERIODS).job_ids == ()
+    commit_everything(database, 100 * DAY_S)
+    assert len(retention.purge(at(100 * DAY_S + 1), PERIODS).job_ids) == 1
+
+
+def test_a_held_study_is_kept_while_a_failed_job_owes_its_report(
+    database: Database, studies: StudyStore, retention: Retention
+) -> None:
+    routed(database)
+    job = JobStore(database).lease(at(130), 60, 8)
+    assert job is not None
+    JobStore(database).attempt_failed(job.job_id, job.fence, at(140), "crashed", None)
+    studies.record(received(1, pixels="other", after_s=200), at(200))
+    assert studies.get(STUDY).state is StudyState.HELD
+
+    assert retention.purge(at(100 * DAY_S), PERIODS).spool_keys == ()
+
+
 def test_an_unanswered_or_failed_study_is_kept_until_a_later_revision_is_committed(
     database: Database, retention: Retention
 ) -> None:
