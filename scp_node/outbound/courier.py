@@ -21,7 +21,7 @@ from scp_node.outbound.commitment import MAX_INSTANCES, Confirmed, act_on_report
 from scp_node.outbound.faults import Permanent, Stored, StoreOutcome, Transient
 from scp_node.outbound.identity import difference, filed_at, filed_in
 from scp_node.outbound.link import Terms, terms_of
-from scp_node.outbound.sender import Outgoing, send
+from scp_node.outbound.sender import Outgoing, is_as_made, send
 from scp_node.outbound.transactions import transaction_uid
 from scp_node.outbound.verification import held
 from scp_node.settings import Settings, Verification
@@ -117,6 +117,8 @@ class PeerCourier:
             for delivery in batch:
                 if theirs is None or delivery.encoded.study_instance_uid != study:
                     continue
+                if not is_as_made(self._outgoing(delivery)):
+                    continue  # it says nothing of anybody, and sending refuses it
                 reason = difference(filed_in(self._data_folder / delivery.encoded.file), theirs)
                 if reason:
                     self._apply(delivery, DeliveryEvent.WITHHELD, now, cause=reason)

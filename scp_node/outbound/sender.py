@@ -58,6 +58,11 @@ def send(terms: Terms, files: Sequence[Outgoing]) -> Iterator[tuple[int, StoreOu
         readable = [one for one in readable if one.proposal not in proposals]
 
 
+def is_as_made(file: Outgoing) -> bool:
+    """Whether the file can be read and is the one that was encoded; `send` refuses any other for good."""
+    return not isinstance(_readable(file), Permanent)
+
+
 def _readable(file: Outgoing) -> _Readable | Permanent:
     """Check that the file is what was encoded: what leaves is the same object, to the byte, or nothing."""
     try:

@@ -425,6 +425,21 @@ def test_a_result_whose_study_the_peer_does_not_know_is_delivered(tmp_path: Path
         assert box.states() == SENT
 
 
+@pytest.mark.parametrize("damage", ["gone", "no DICOM", "cut short"])
+def test_an_encoded_file_that_cannot_be_read_stops_nothing_else(tmp_path: Path, damage: str) -> None:
+    with scene(tmp_path, pacs=CHECKED) as (box, archive):
+        _file_source(archive, tmp_path)
+        path = box.files[SEGMENTATION]
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(b"\0" * 500 if damage == "no DICOM" else path.read_bytes()[:150])
+        box.courier.deliver("pacs", at(NOW_S))
+
+        assert box.states() == {**SENT, SEGMENTATION: DeliveryState.FAILED}
+        assert "the encoded file" in box.of(SEGMENTATION).last_cause
+
+
 def _file_source(archive: MisbehavingPacs, folder: Path) -> None:
     """Let the PACS have an image of the study."""
     source = folder / "source"
