@@ -18,7 +18,7 @@ from scp_node.errors import (
     AnalyzerTimedOutError,
     LostRaceError,
 )
-from scp_node.pipeline.folders import JobFolders, lend_result, snapshot, source_files
+from scp_node.pipeline.folders import JobFolders, lend_result, missing_files, snapshot, source_files
 from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits, Runner
 from scp_node.pipeline.thresholds import SiteThresholds, threshold_arguments
 from scp_node.settings import AnalysisSettings
@@ -68,12 +68,15 @@ class AnalyzeJobs:
             # Each earlier attempt ended together with the node; one more could end it again.
             self.jobs.attempt_failed(item.job_id, item.fence, self.clock(), "ended the node each time it ran", None)
             return Fail(cause=f"job {item.job_id} gave up: every attempt ended with the node")
-        folder = self._prepare(item)
-        end = self.runner.run(
-            self._child(item, folder),
-            started=lambda pid, at: self.jobs.child_started(item.job_id, item.fence, pid, at),
-            wanted=self._renewal(item),
-        )
+        if missing := missing_files(self.spool, self.studies.instances(item.study_instance_uid)):
+            cause = f"could not be given every image: received files are missing from the spool ({missing})"
+            self.jobs.attempt_failed(item.job_id, item.fence, self.clock(), cause, None)
+            return Fail(cause=f"job {item.job_id} gave up: {missing} received files are missing from the spool")
+        folder = self.folders.attempt(item.job_id, item.fence)
+        try:
+            end = self._run(item)
+        except OSError as hindrance:
+            return self._hindered(item, hindrance)
         if end.ending is Ending.STOPPED:
             return self._stopped(item, now)
         fault = attempt_fault(end, folder / "out", self.settings)
@@ -85,6 +88,20 @@ class AnalyzeJobs:
                 what=f"job {item.job_id} analyzed in {end.seconds:.1f} s, {end.peak_memory_gib:.2f} GiB at most"
             )
         return self._failed(item, fault, end)
+
+    def _run(self, job: AnalysisJob) -> ChildEnd:
+        return self.runner.run(
+            self._child(job, self._prepare(job)),
+            started=lambda pid, at: self.jobs.child_started(job.job_id, job.fence, pid, at),
+            wanted=self._renewal(job),
+        )
+
+    def _hindered(self, job: AnalysisJob, fault: OSError) -> Outcome:
+        """The machine, not the analyzer, was at fault (a full disk): no attempt is counted, whatever it takes."""
+        now, cause = self.clock(), f"this machine could not start it ({fault.strerror or type(fault).__name__})"
+        retry_at = now + timedelta(seconds=self.settings.retry_s)
+        self.jobs.handed_back(job.job_id, job.fence, now, cause=cause, not_before=retry_at)
+        return Retry(after_s=self.settings.retry_s, cause=f"job {job.job_id}: {cause}")
 
     def _prepare(self, job: AnalysisJob) -> Path:
         folder = self.folders.fresh_attempt(job.job_id, job.fence)

@@ -73,6 +73,9 @@ class EncodeResults:
             if self.stopping():
                 return Wait(until=now, why="the node is stopping")
             return self._failed(item, str(fault), now)
+        except OSError as fault:
+            cause = f"this machine could not start it ({fault.strerror or type(fault).__name__})"
+            return Retry(after_s=AGAIN_S, cause=f"job {item.job_id}: {cause}")
         made = [self._new_object(item, entry) for entry in entries]
         self.jobs.encoded(item.job_id, now, made, deliveries(entries, item.peers, self.peers))
         return Done(what=f"job {item.job_id} encoded: {len(made)} objects for {', '.join(item.peers)}")
@@ -99,7 +102,8 @@ class EncodeResults:
         attempt = self.folders.attempt(job.job_id, job.fence)
         if technical:
             attempt = self.folders.fresh_attempt(job.job_id, job.fence)
-            snapshot(source_files(self.spool, instances), attempt / "study")
+            # Also of a study that lost files: the report that says so needs the header of any image.
+            snapshot(filter(Path.is_file, source_files(self.spool, instances)), attempt / "study")
         started_at = job.analysis_started_at or study.last_received_at
         offset = started_at.astimezone(ZoneInfo(self.objects.timezone)).utcoffset()
         takers = [self.peers[name] for name in job.peers if name in self.peers]

@@ -72,6 +72,11 @@ def source_files(spool: Spool, instances: Iterable[StoredInstance]) -> Iterator[
             yield spool.path(instance.spool_key)
 
 
+def missing_files(spool: Spool, instances: Iterable[StoredInstance]) -> int:
+    """How many of the files that the rows promise are not in the spool."""
+    return sum(not path.is_file() for path in source_files(spool, instances))
+
+
 def lend_result(out_folder: Path, folder: Path) -> bool:
     """Copy an earlier result and its segments as a prior; ``False`` when it is no longer there."""
     result = out_folder / "result.json"

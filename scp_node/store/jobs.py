@@ -288,20 +288,28 @@ class JobStore:
             advance(connection, job_subject(job), event, now=now, reason=cause, values=values)
             return require_job(connection, job_id)
 
-    def handed_back(self, job_id: int, fence: int, now: datetime) -> AnalysisJob:
-        """Queue an attempt again that was stopped together with the node: it says nothing about the analyzer.
+    def handed_back(
+        self,
+        job_id: int,
+        fence: int,
+        now: datetime,
+        *,
+        cause: str = "stopped together with the node",
+        not_before: datetime | None = None,
+    ) -> AnalysisJob:
+        """Queue an attempt again that ended without saying anything about the analyzer.
 
-        It does not count as an attempt, so that no number of restarts makes a job give up.
+        It does not count as an attempt, so that no number of restarts or full disks makes a job give up.
 
         Raises
         ------
         LostRaceError
             If the job is no longer leased under this fence.
         """
-        cause = "stopped together with the node"
         with self._database.writing() as connection:
             job = _require_leased(connection, job_id, fence)
-            values = {**_NO_CHILD, "attempts": job.attempts - 1, "last_cause": cause, "not_before": now}
+            again_at = not_before or now
+            values = {**_NO_CHILD, "attempts": job.attempts - 1, "last_cause": cause, "not_before": again_at}
             advance(connection, job_subject(job), JobEvent.ATTEMPT_FAILED, now=now, reason=cause, values=values)
             return require_job(connection, job_id)
 

@@ -108,9 +108,7 @@ def _has_files() -> ColumnElement[bool]:
 def _is_answered(before: datetime) -> Sequence[ColumnElement[bool]]:
     """No job without its answer, none of the present revision failed, and every object committed before a time."""
     study, job = tables.study.c, tables.job.c
-    unsettled = or_(
-        job.state_since > before, and_(job.state == JobState.FAILED.value, job.revision == study.revision)
-    )
+    unsettled = or_(job.state_since > before, and_(job.state == JobState.FAILED.value, job.revision == study.revision))
     return (~_is_owed(), ~_has_job(unsettled), ~_is_undelivered(before))
 
 

@@ -1,0 +1,111 @@
+"""What an attempt says about the analyzer, and what it says about the machine."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from scp_node.domain.job import JobState
+from scp_node.domain.outcome import Fail, Outcome, Retry
+from scp_node.pipeline.analyze import AnalyzeJobs
+from scp_node.pipeline.folders import JobFolders
+from scp_node.pipeline.ports import Child, ChildEnd, Ending
+from scp_node.settings import AnalysisSettings
+from scp_node.store.database import Database
+from scp_node.store.jobs import JobStore
+from scp_node.store.spool import Spool
+from scp_node.store.studies import StudyStore
+from tests.node.store_samples import STUDY, at, routed
+
+SETTINGS = AnalysisSettings(attempts=2, retry_s=10.0)
+
+
+@dataclass
+class Machine:
+    """A runner whose disk may be full, and whose analyzer leaves a result."""
+
+    fault: OSError | None = None
+    commands: list[Child] = field(default_factory=list)
+
+    def run(self, child: Child, *, started: Callable[[int, float], None], wanted: Callable[[], bool]) -> ChildEnd:
+        if self.fault is not None:
+            raise self.fault
+        assert wanted()
+        started(4711, 0.0)
+        self.commands.append(child)
+        out = Path(child.command[5])
+        (out / "result.json").write_text("{}", encoding="utf-8")
+        return ChildEnd(ending=Ending.EXITED, exit_code=0, seconds=1.0, peak_memory_gib=0.1, stdout=b"", stderr_tail="")
+
+
+@dataclass
+class Bench:
+    """The stage with a clock to turn."""
+
+    jobs: JobStore
+    studies: StudyStore
+    spool: Spool
+    machine: Machine
+    stage: AnalyzeJobs
+    seconds: list[float]
+
+    def attempt(self) -> Outcome:
+        self.seconds[0] += SETTINGS.retry_s + 1.0
+        (job,) = self.stage.due(at(self.seconds[0]))
+        return self.stage.step(job, at(self.seconds[0]))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    database = Database.open(tmp_path, migrate=True)
+    spool = Spool(tmp_path / "spool", quota_gib=1.0, keep_free_gib=0.0)
+    jobs, studies, machine, seconds = JobStore(database), StudyStore(database), Machine(), [200.0]
+    routed(database)
+    for instance in studies.instances(STUDY):
+        assert instance.spool_key is not None
+        path = spool.path(instance.spool_key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"an image")
+    stage = AnalyzeJobs(
+        studies=studies,
+        jobs=jobs,
+        spool=spool,
+        folders=JobFolders(data_folder=tmp_path),
+        runner=machine,
+        settings=SETTINGS,
+        thresholds={},
+        clock=lambda: at(seconds[0]),
+        stopping=lambda: False,
+    )
+    yield Bench(jobs=jobs, studies=studies, spool=spool, machine=machine, stage=stage, seconds=seconds)
+    database.close()
+
+
+def test_a_full_disk_costs_no_attempt_and_the_analysis_follows_once_there_is_room(bench: Bench) -> None:
+    bench.machine.fault = OSError(errno.ENOSPC, "No space left on device", "a path")
+    for _ in range(SETTINGS.attempts + 2):
+        outcome = bench.attempt()
+        assert isinstance(outcome, Retry)
+        assert "No space left on device" in outcome.cause
+    (job,) = bench.jobs.of_study(STUDY)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+
+    bench.machine.fault = None
+    bench.attempt()
+    assert [each.state for each in bench.jobs.of_study(STUDY)] == [JobState.ANALYZED]
+
+
+def test_a_missing_received_file_is_said_and_not_tried_again(bench: Bench) -> None:
+    spool_key = bench.studies.instances(STUDY)[0].spool_key
+    assert spool_key is not None
+    bench.spool.path(spool_key).unlink()
+
+    assert isinstance(bench.attempt(), Fail)
+    (job,) = bench.jobs.of_study(STUDY)
+    assert job.state is JobState.FAILED
+    assert "missing from the spool" in job.last_cause
+    assert not bench.machine.commands
