@@ -217,6 +217,7 @@ def release(
         state = before.state
         if state not in (StudyState.HELD, StudyState.IGNORED):
             raise NodeError(f"study {uid} is {state}: only held and ignored studies are released (see also: requeue)")
+        peers = () if ignore else _peers_of_release(settings, jobs, uid)
         if before.conflict:
             studies.resolve_conflict(uid, now)
         if ignore:
@@ -226,15 +227,27 @@ def release(
         jobs.route(
             uid,
             tuple(analyzer or ()),
-            settings.release_peers,
+            peers,
             studies.get(uid).revision,
             "released by a person",
             now,
             StudyEvent.RELEASED_TO_ANALYZE,
         )
-        console.say(f"study {uid} is analysed by {', '.join(analyzer or ())}")
+        console.say(f"study {uid} is analysed by {', '.join(analyzer or ())} for {', '.join(peers)}")
         if Conflict.TWO_PATIENTS in before.conflict:
             console.say(f"{Conflict.TWO_PATIENTS}: the answer carries patient ID {before.identity.patient_id!r}")
+
+
+def _peers_of_release(settings: Settings, jobs: JobStore, uid: str) -> tuple[str, ...]:
+    """Those of the newest analysis that still receive, else those that routes.toml names for a release."""
+    former = [
+        tuple(name for name in job.peers if name in settings.peers and settings.peers[name].receives)
+        for job in jobs.of_study(uid)
+    ]
+    peers = next((names for names in reversed(former) if names), settings.release_peers)
+    if not peers:
+        raise NodeError(f"study {uid}: nobody would get the answer; name peers in deliver_to at the top of routes.toml")
+    return peers
 
 
 @app.command()

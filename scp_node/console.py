@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from analyzers.wire import ChangedThreshold
 from scp_node.domain.delivery import DeliveryState
+from scp_node.domain.job import JobState
 from scp_node.domain.routing import Analyze, Routed
 from scp_node.domain.study import Study
 from scp_node.errors import Fault
@@ -243,6 +244,9 @@ def _job(line: JobLine, data_folder: Path) -> None:
     cause = f"; last cause: {job.last_cause}" if job.last_cause else ""
     attempts = _counted(job.attempts, "attempt")
     say(f"job {job.job_id}: {job.analyzer}, revision {job.revision}, {job.state}, {attempts}{cause}")
+    if job.state is JobState.FAILED:
+        for log in sorted((data_folder / "jobs" / str(job.job_id)).glob("*.log")):
+            say(f"  printed by it: {log}")
     result = data_folder / line.out_folder / "result.json" if line.out_folder else None
     if result is not None and result.is_file():
         _roles_and_gates(json.loads(result.read_text(encoding="utf-8")))

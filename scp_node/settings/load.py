@@ -245,6 +245,9 @@ def _reference_faults(peers: PeersFile, routes: RoutesFile) -> Iterator[Fault]:
     for index, table in enumerate(routes.route):
         yield from _peer_faults(table.deliver_to, receiving, f"route.{index}.deliver_to")
     yield from _peer_faults(routes.deliver_to, receiving, "deliver_to")
+    if not routes.deliver_to and any(table.hold is not None for table in routes.route):
+        remedy = "name at the top of the file the peers that get the answer of a held study which a person releases"
+        yield Fault(what="is missing", file="routes.toml", key="deliver_to", remedy=remedy)
 
 
 def _peer_faults(names: Sequence[str], receiving: list[str], key: str) -> Iterator[Fault]:

@@ -161,7 +161,7 @@ class RoutesFile(Table):
     """The whole of ``routes.toml``; the order of the routes is their order of trust."""
 
     deliver_to: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Peers for a study that a person releases although no route named any."""
+    """Peers for a study that a person releases and that was never sent to a peer before."""
     condition: dict[Name, ConditionTable] = Field(default_factory=dict)
     """Conditions with a name, for routes and later conditions to use."""
     route: Annotated[list[RouteTable], Field(min_length=1)]

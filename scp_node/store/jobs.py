@@ -57,7 +57,8 @@ class JobStore:
     ) -> list[AnalysisJob]:
         """Send a study to analyzers: its transition and its jobs in one transaction.
 
-        Asking again for what was done already gives the same jobs; one job lives for each analyzer and revision.
+        Asking again for what was done already gives the same jobs; one job lives for each analyzer and revision. What
+        a person releases is analysed in any case: as the next revision, if this one has an answer of the analyzer.
 
         Parameters
         ----------
@@ -83,9 +84,12 @@ class JobStore:
             if study.state is StudyState.ROUTED and len(jobs) == len(analyzers):
                 return jobs
             require_analyzable(study)
-            advance(connection, subject_of(study), event, now=now, reason=reason, values={"state_reason": reason})
-            insert_missing(connection, study, analyzers, peers, now)
-            return living(connection, study, analyzers)
+            again = bool(jobs) and event is StudyEvent.RELEASED_TO_ANALYZE
+            values = {"state_reason": reason, "revision": study.revision + again}
+            advance(connection, subject_of(study), event, now=now, reason=reason, values=values)
+            renewed = require_study(connection, study_instance_uid)
+            insert_missing(connection, renewed, analyzers, peers, now)
+            return living(connection, renewed, analyzers)
 
     def requeue(self, study_instance_uid: str, now: datetime) -> int:
         """Analyse an answered study anew, by a person's wish; return the revision.

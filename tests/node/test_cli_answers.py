@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scp_node.domain.delivery import DeliveryState
+from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyEvent, StudyState
 from scp_node.pipeline.clock import now_utc
 from scp_node.store.database import Database
@@ -157,6 +158,49 @@ def test_release_of_two_patients_says_whose_the_answer_is(config: Path, store: D
 
     assert answer.exit_code == 0, answer
     assert "the answer carries patient ID 'P1'" in answer.said
+
+
+def test_release_after_an_answer_analyses_again_for_the_same_peers(config: Path, store: Database) -> None:
+    (config / "peers.toml").write_text(
+        (config / "peers.toml").read_text(encoding="utf-8").replace("[peer.pacs]", "[peer.archive]")
+        + '[peer.pacs]\nae_title = "PACS2"\naddresses = ["127.0.0.1"]\nhost = "127.0.0.1"\nport = 4243\n',
+        encoding="utf-8",
+    )
+    routed(store, analyzers=("scintigraphy",), peers=("archive",))
+    job = JobStore(store).lease(at(130), 60, 8)
+    assert job is not None
+    JobStore(store).attempt_failed(job.job_id, job.fence, at(140), "crashed", None)
+    StudyStore(store).record(received(1, pixels="other", after_s=200), at(200))
+
+    answer = run("release", STUDY, "--analyzer", "scintigraphy", config=config)
+
+    assert answer.exit_code == 0, answer
+    jobs = [(each.revision, each.state, each.peers) for each in JobStore(store).of_study(STUDY)]
+    assert jobs == [(1, JobState.FAILED, ("archive",)), (2, JobState.QUEUED, ("archive",))]
+
+
+def test_release_of_a_study_whose_answer_nobody_would_get_is_refused(config: Path, store: Database) -> None:
+    hold(store)
+    routes = config / "routes.toml"
+    routes.write_text(routes.read_text(encoding="utf-8").replace('deliver_to = ["pacs"]', "", 1), encoding="utf-8")
+
+    answer = run("release", STUDY, "--analyzer", "scintigraphy", config=config)
+
+    assert answer.exit_code == 1
+    assert "nobody would get the answer" in answer.complained
+    assert StudyStore(store).get(STUDY).state is StudyState.HELD
+
+
+def test_explain_names_what_a_failed_analysis_printed(config: Path, store: Database, data: Path) -> None:
+    routed(store)
+    job = JobStore(store).lease(at(130), 60, 8)
+    assert job is not None
+    JobStore(store).attempt_failed(job.job_id, job.fence, at(140), "crashed", None)
+    log = data / "jobs" / str(job.job_id) / f"attempt-{job.fence}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("why", encoding="utf-8")
+
+    assert str(log) in run("explain", STUDY, config=config).said
 
 
 def test_release_to_ignore_ends_the_waiting(config: Path, store: Database) -> None:
