@@ -7,8 +7,8 @@
  * pixels is copied in this program (writev), TCP_NODELAY is set, and nothing is done between a response and the next
  * request.
  *
- * Prints "time BEGIN END" in seconds of CLOCK_MONOTONIC, from before the first connect to the last response, and
- * "status HEX COUNT" for each status. Exit status: 0 if every object was answered, whatever the answers were. */
+ * Prints "status HEX COUNT" for each status, and then "time BEGIN END" in seconds of CLOCK_MONOTONIC, from before the
+ * first connect to the last response. Exit status: 0 if every object was answered, whatever the answers were. */
 #define _GNU_SOURCE
 #include "upper_layer.h"
 
@@ -258,8 +258,9 @@ int main(int argument_count, char **arguments) {
         if (all[k].last_response_s > end_s) end_s = all[k].last_response_s;
         for (int i = 0; i < all[k].count; i++) counts[all[k].statuses[i]]++;
     }
-    printf("time %.6f %.6f\n", begin_s, end_s);
     for (unsigned status = 0; status < 0x10000; status++)
         if (counts[status]) printf("status %04x %u\n", status, counts[status]);
+    printf("time %.6f %.6f\n", begin_s, end_s);
+    fflush(stdout); /* whoever waits for it must not wait until all mappings are gone, too */
     return 0;
 }
