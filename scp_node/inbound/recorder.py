@@ -121,6 +121,7 @@ class Recorder:
         self._associations: dict[int, int] = {}
         self._renewed_at_s = time.monotonic()
         self._read_again_at_s: float | None = None
+        self._found: set[str] = set()
         self._journal = journal("inbound.recorder")
 
     def run(self, notices: NoticeReader) -> None:
@@ -168,6 +169,7 @@ class Recorder:
         found.sort(key=lambda one: (one[0], one[1].spool_key))
         for start in range(0, len(found), MOST_AT_ONCE):
             self._record([one for _, one in found[start : start + MOST_AT_ONCE]])
+        self._found.update(one.spool_key for _, one in found)
         if found:
             self._journal.info("recorded what an earlier process had received", count=len(found))
         return len(found)
@@ -182,6 +184,10 @@ class Recorder:
         some_lost = False
         for notice in batch:
             match notice:
+                case Stored() if notice.spool_key in self._found:
+                    # A look took it before its notice was read. Examining it once more would let recording fall behind
+                    # again after each look, until the next notice is lost.
+                    pass
                 case Stored():
                     stored.append(_Object(spool_key=notice.spool_key, announced=notice.announced, call=notice.call))
                 case Refused():
@@ -190,6 +196,8 @@ class Recorder:
                     ended.append(notice.call)
                 case Lost():
                     some_lost = True
+                    # What was found before was told before, or never will be.
+                    self._found.clear()
                 case _:
                     assert_never(notice)
         # In this order: if one fails all are tried again, and only counting is not the same when done twice.

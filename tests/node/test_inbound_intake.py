@@ -600,3 +600,21 @@ def test_an_object_that_breaks_the_examination_is_set_aside_and_the_others_recor
     assert aside.sop_instance_uid == bad.announced.sop_instance_uid
     assert len(files_in(tmp_path)) == 2
     assert len(StudyStore(database).spool_keys()) == 2
+
+
+def test_what_a_look_found_is_not_examined_again_when_its_notice_is_read(
+    database: Database, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a recorder that fell behind once does everything twice from then on, and never catches up."""
+    examined_keys: list[str] = []
+
+    def counting(path: Path, key: str, announced: Announcement) -> ReceivedInstance:
+        examined_keys.append(key)
+        return examine_file(path, key, announced)
+
+    monkeypatch.setattr("scp_node.inbound.recorder.examine", counting)
+    sendings = [sending_of(part10(ct_slice(number), tmp_path / f"{number}.dcm")) for number in range(5)]
+    take(database, spool, *sendings)
+
+    assert len(examined_keys) == len(set(examined_keys)) == 5
+    assert StudyStore(database).spool_keys() == set(spool.keys())
