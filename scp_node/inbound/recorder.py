@@ -165,6 +165,8 @@ class Recorder:
                 self._read_later(spool_key, fault)
                 continue
             found.append((seal.received_at, _Object(spool_key=spool_key, announced=announced, call=None)))
+        if found:
+            self._sync_spool()
         # In the order of reception: of two headers of one object the newer one counts.
         found.sort(key=lambda one: (one[0], one[1].spool_key))
         for start in range(0, len(found), MOST_AT_ONCE):
@@ -244,6 +246,12 @@ class Recorder:
             reason = "the header breaks the parser"
         self._set_aside(one, path, reason)
         return None
+
+    def _sync_spool(self) -> None:
+        try:
+            self._spool.sync()
+        except OSError as fault:
+            raise StoreError(f"the spool cannot be synced: {fault.strerror}") from fault
 
     def _read_later(self, spool_key: str, fault: OSError) -> None:
         """What the disk cannot read now is no fault of the object, and must not stop the recording of all others."""

@@ -32,8 +32,8 @@ class Event:
     """One thing that a program asked of the disk, or told the world."""
 
     kind: str
-    """``make``, ``create``, ``write``, ``cut``, ``sync``, ``sync-folder``, ``remove``, or a promise: ``acknowledged``,
-    ``recorded``."""
+    """``make``, ``create``, ``write``, ``cut``, ``sync``, ``sync-folder``, ``sync-all``, ``remove``; or a promise:
+    ``acknowledged``, ``recorded``."""
     name: str
     """Path below the root; of a promise the spool key."""
     offset: int = 0
@@ -60,6 +60,11 @@ class Tape:
         self._positions: dict[int, int] = {}
         self._is_within = False
 
+    @property
+    def open_descriptors(self) -> list[int]:
+        """What the program opened and did not close."""
+        return list(self._names)
+
     def note(self, kind: str, name: str, offset: int = 0, content: bytes = b"") -> None:
         """Add an event."""
         self.events.append(Event(kind=kind, name=name, offset=offset, content=content))
@@ -78,6 +83,8 @@ class Tape:
                 patch.setattr(os, call, getattr(self, f"_{call}")(getattr(os, call)))
             patch.setattr(os, "fsync", self._sync(os.fsync))
             patch.setattr(os, "fdatasync", self._sync(os.fdatasync))
+            # The real one would sync the disks of everybody on this machine.
+            patch.setattr("scp_node.store.spool._sync_file_system", lambda _descriptor: self.note("sync-all", ""))
             yield
 
     def _below(self, path: Any) -> str | None:
@@ -233,29 +240,28 @@ class Disk:
 
     def take(self, event: Event) -> None:
         """Let an event happen."""
-        match event.kind:
-            case "make" | "create":
-                self._rename(event.name, there=True)
-                if event.kind == "create":
-                    self._files[event.name] = _File()
-            case "remove":
-                self._rename(event.name, there=False)
-            case "write":
-                self._files[event.name].write(event.offset, event.content)
-            case "cut":
-                # Nothing may rely on it: the file keeps every state that it may have had.
-                self._files[event.name].safe_bytes = min(event.offset, self._files[event.name].safe_bytes)
-            case "sync":
-                self._files[event.name].sync()
-            case "sync-folder":
-                for name, there in self._pending.pop(event.name, {}).items():
-                    (self._safe.add if there else self._safe.discard)(name)
-            case _:
-                # What the world was told changes nothing on the disk.
-                pass
+        if event.kind in ("make", "create", "remove"):
+            self._pending.setdefault(str(Path(event.name).parent), {})[event.name] = event.kind != "remove"
+        if event.kind == "create":
+            self._files[event.name] = _File()
+        elif event.kind == "write":
+            self._files[event.name].write(event.offset, event.content)
+        elif event.kind == "cut":
+            # Nothing may rely on it: the file keeps every state that it may have had.
+            self._files[event.name].safe_bytes = min(event.offset, self._files[event.name].safe_bytes)
+        elif event.kind == "sync":
+            self._files[event.name].sync()
+        elif event.kind == "sync-folder":
+            self._sync_names(event.name)
+        elif event.kind == "sync-all":
+            for file in self._files.values():
+                file.sync()
+            for folder in list(self._pending):
+                self._sync_names(folder)
 
-    def _rename(self, name: str, *, there: bool) -> None:
-        self._pending.setdefault(str(Path(name).parent), {})[name] = there
+    def _sync_names(self, folder: str) -> None:
+        for name, there in self._pending.pop(folder, {}).items():
+            (self._safe.add if there else self._safe.discard)(name)
 
     def states(self) -> Iterator[Mapping[str, bytes]]:
         """Every legal content of the disk: file name -> bytes."""

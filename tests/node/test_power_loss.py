@@ -8,7 +8,7 @@ import itertools
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,12 @@ def quiet_library() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_real_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    # After a power cut nothing is left to be synced, and thousands of real ones would take minutes.
+    monkeypatch.setattr("scp_node.store.spool._sync_file_system", lambda _descriptor: None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +245,42 @@ def assert_states(events: Sequence[Event], at: int | None, sent: Mapping[str, by
         found = recovery.recorded(state)
         assert key in found
         assert found[key][1][-len(sent[key]) :] == sent[key]
+
+
+class KilledError(BaseException):
+    """Nobody catches this, and nothing is done after it."""
+
+
+def test_what_a_killed_receiver_had_not_synced_is_synced_before_it_is_recorded(tmp_path: Path) -> None:
+    (one,) = scenario(tmp_path)[:1]
+    recovery, looked = Recovery(tmp_path / "recovered"), 0
+    count = len(recorded_run(tmp_path / "whole", [one])[0].events)
+    for moment in range(count - 6, count):
+        folder = tmp_path / f"killed-{moment}"
+        tape, rows = Tape(folder), Remembered()
+        with tape.recording():
+            spool = Spool(folder / FOLDER, quota_gib=1.0, keep_free_gib=0.0)
+            tape.before = _killing(moment)
+            with suppress(KilledError):
+                receive(tape, spool, [one])
+            tape.before = lambda _kind, _count: None
+            for descriptor in tape.open_descriptors:
+                os.close(descriptor)
+            look(spool, rows)
+            for key in rows.instances:
+                looked += 1
+                tape.note("recorded", key)
+                at = len(tape.events) - 1
+                assert_states(tape.events, at, {key: one.content}, recovery)
+    assert looked >= 3
+
+
+def _killing(moment: int) -> Callable[[str, int], None]:
+    def before(_kind: str, count: int) -> None:
+        if count >= moment:
+            raise KilledError
+
+    return before
 
 
 def test_a_disk_that_fails_while_a_recorder_looks_leaves_no_row_without_its_file(tmp_path: Path) -> None:
