@@ -168,8 +168,12 @@ def status(
         running = is_running(settings.node.data_folder)
         now = now_utc()
         door = _door(settings, Refusals(database).since(now - timedelta(days=REFUSALS_SHOWN_D)))
-        told = overview.status(now, held_warning=held_warning)
+        told = overview.status(now, held_warning=held_warning, receiving=_receiving(settings))
         console.status(told, held, door, running=running, as_json=json)
+
+
+def _receiving(settings: Settings) -> frozenset[str]:
+    return frozenset(name for name, peer in settings.peers.items() if peer.receives)
 
 
 def _door(settings: Settings, refusals: Sequence[Refusal]) -> console.Door:
@@ -240,10 +244,7 @@ def release(
 
 def _peers_of_release(settings: Settings, jobs: JobStore, uid: str) -> tuple[str, ...]:
     """Those of the newest analysis that still receive, else those that routes.toml names for a release."""
-    former = [
-        tuple(name for name in job.peers if name in settings.peers and settings.peers[name].receives)
-        for job in jobs.of_study(uid)
-    ]
+    former = [tuple(name for name in job.peers if name in _receiving(settings)) for job in jobs.of_study(uid)]
     peers = next((names for names in reversed(former) if names), settings.release_peers)
     if not peers:
         raise NodeError(f"study {uid}: nobody would get the answer; name peers in deliver_to at the top of routes.toml")
@@ -274,6 +275,28 @@ def requeue(
         uid = _one(StudyStore(database), study or "")
         revision = JobStore(database).requeue(uid, now_utc())
         console.say(f"study {uid} is analysed anew as revision {revision}")
+
+
+@app.command()
+@says_faults_plainly
+def dismiss(
+    study: Annotated[str | None, typer.Argument(help="Study whose failed parts nobody wants any more.")] = None,
+    peer: Annotated[str | None, typer.Option(help="Peer that is not to get what failed or was withheld.")] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Give up what failed or was withheld, of a study or for a peer; for a peer that is gone, all that waits."""
+    if (study is None) == (peer is None):
+        console.complain("say either a STUDY or --peer NAME")
+        raise typer.Exit(MISUSED)
+    with _store(config) as (settings, database):
+        deliveries = DeliveryStore(database)
+        if peer is not None:
+            count = deliveries.dismiss(peer, now_utc(), gone=peer not in _receiving(settings))
+            console.say(f"{count} deliveries to {peer} are given up")
+            return
+        uid = _one(StudyStore(database), study or "")
+        count = deliveries.dismiss_study(uid, now_utc())
+        console.say(f"study {uid} is ignored from now on, {count} deliveries of it are given up")
 
 
 @app.command()

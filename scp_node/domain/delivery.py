@@ -35,6 +35,14 @@ class DeliveryState(StrEnum):
     COMMITTED = "committed"
     FAILED = "failed"
     WITHHELD = "withheld"
+    DISMISSED = "dismissed"
+    """The peer is not to get it any more: a later answer took its place there, or a person decided so."""
+
+
+STOPPED = (DeliveryState.FAILED, DeliveryState.WITHHELD)
+"""Nothing moves such a delivery but a person, or a later answer."""
+ENDED = (DeliveryState.COMMITTED, DeliveryState.DISMISSED)
+"""Nothing is owed any more."""
 
 
 class DeliveryEvent(StrEnum):
@@ -54,6 +62,7 @@ class DeliveryEvent(StrEnum):
     """Identity differs from the PACS, or the gate refused the object."""
     REQUEUED = "requeued"
     """By a person."""
+    DISMISSED = "dismissed"
 
 
 _S, _E = DeliveryState, DeliveryEvent
@@ -74,6 +83,10 @@ DELIVERY_LIFECYCLE = Lifecycle[DeliveryState, DeliveryEvent](
         (_S.SENT, _E.PERMANENT_FAULT): _S.FAILED,
         (_S.FAILED, _E.REQUEUED): _S.QUEUED,
         (_S.WITHHELD, _E.REQUEUED): _S.QUEUED,
+        (_S.QUEUED, _E.DISMISSED): _S.DISMISSED,
+        (_S.SENT, _E.DISMISSED): _S.DISMISSED,
+        (_S.FAILED, _E.DISMISSED): _S.DISMISSED,
+        (_S.WITHHELD, _E.DISMISSED): _S.DISMISSED,
     },
 )
 

@@ -92,6 +92,8 @@ class StudyEvent(StrEnum):
     """Two patients in one study, or one UID with two sets of pixels."""
     REANALYSIS_ASKED = "reanalysis-asked"
     """A person asked for a new revision of an answered study (requeue)."""
+    DISMISSED = "dismissed"
+    """A person gave up what could not be analysed or delivered of an answered study."""
 
 
 _S, _E = StudyState, StudyEvent
@@ -118,6 +120,7 @@ STUDY_LIFECYCLE = Lifecycle[StudyState, StudyEvent](
         (_S.IGNORED, _E.CONFLICT_FOUND): _S.HELD,
         (_S.HELD, _E.CONFLICT_FOUND): _S.HELD,
         (_S.ROUTED, _E.REANALYSIS_ASKED): _S.ROUTED,
+        (_S.ROUTED, _E.DISMISSED): _S.IGNORED,
     },
 )
 

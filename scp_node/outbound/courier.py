@@ -32,6 +32,8 @@ BATCH = 50
 FIND_AGAIN_S = 10.0
 """An archive files what it accepted in its own time; so often it is asked whether it has."""
 
+CORRECTED = "the study has another patient ID or accession number since it was answered"
+
 
 class PeerCourier:
     """Delivers to any peer of the configuration.
@@ -84,6 +86,12 @@ class PeerCourier:
     def _send(self, terms: Terms, batch: Sequence[Delivery], now: datetime) -> list[StoreOutcome]:
         by_number = {delivery.delivery_id: delivery for delivery in batch}
         outcomes = []
+        for number in self._deliveries.named_otherwise(batch):
+            self._apply(by_number.pop(number), DeliveryEvent.WITHHELD, now, cause=CORRECTED)
+            self._journal.error("withheld", delivery=number, reason=CORRECTED)
+        batch = list(by_number.values())
+        if not batch:
+            return []
         if self._settings.peers[terms.peer].check_identity:
             refused = self._withheld(terms, batch, now)
             if isinstance(refused, Transient):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import Connection, and_, func, or_, select
 
-from scp_node.domain.delivery import DeliveryState
+from scp_node.domain.delivery import STOPPED, DeliveryState
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
 from scp_node.store import tables
@@ -26,6 +27,8 @@ class AlarmKind(StrEnum):
     JOB_FAILED = "job-failed"
     DELIVERY_STOPPED = "delivery-stopped"
     """Failed for good, or withheld."""
+    PEER_GONE = "peer-gone"
+    """Results wait for a peer that the configuration does not name any more."""
     PEER_BEHIND = "peer-behind"
     UNPROVEN = "unproven"
     """Accepted by a peer that never confirmed that it holds it."""
@@ -56,12 +59,15 @@ class FailedJob:
     answered: bool
 
 
-def alarms_of(connection: Connection, now: datetime, held_warning: timedelta) -> tuple[Alarm, ...]:
+def alarms_of(
+    connection: Connection, now: datetime, held_warning: timedelta, receiving: Collection[str] | None = None
+) -> tuple[Alarm, ...]:
     """Everything that a person has to look at, the gravest first."""
     return (
         *_held(connection, now, held_warning),
         *_failed(connection),
         *_stopped(connection),
+        *_without_peer(connection, receiving),
         *_behind(connection, now),
         *_unproven(connection, now),
         *_quarantined(connection),
@@ -75,6 +81,7 @@ def failed_jobs_of(connection: Connection) -> tuple[FailedJob, ...]:
         select(tables.job)
         .join(tables.study)
         .where(job.state == JobState.FAILED.value, job.revision == study.revision)
+        .where(study.state != StudyState.IGNORED.value)
         .order_by(job.state_since.desc(), job.job_id.desc())
     )
     return tuple(
@@ -130,7 +137,6 @@ def _attempts(number: int) -> str:
 
 def _stopped(connection: Connection) -> list[Alarm]:
     delivery, job = tables.delivery.c, tables.job.c
-    stopped = [DeliveryState.FAILED.value, DeliveryState.WITHHELD.value]
     rows = connection.execute(
         select(
             job.study_instance_uid,
@@ -140,7 +146,7 @@ def _stopped(connection: Connection) -> list[Alarm]:
             func.max(delivery.last_cause).label("cause"),
         )
         .select_from(tables.delivery.join(tables.encoded_object).join(tables.job))
-        .where(delivery.state.in_(stopped))
+        .where(delivery.state.in_(STOPPED))
         .group_by(job.study_instance_uid, delivery.peer, delivery.state)
         .order_by(func.min(delivery.state_since))
     )
@@ -148,8 +154,36 @@ def _stopped(connection: Connection) -> list[Alarm]:
         Alarm(
             kind=AlarmKind.DELIVERY_STOPPED,
             sentence=f"{row.number} objects {row.state} for {row.peer}: {row.cause}; "
-            f"send again with `requeue --peer {row.peer}`",
+            f"{_remedy(row.state, row.peer)}, or give it up with `dismiss STUDY`",
             study_instance_uid=row.study_instance_uid,
+        )
+        for row in rows
+    ]
+
+
+def _remedy(state: str, peer: str) -> str:
+    again = f"send again with `requeue --peer {peer}`"
+    if state == DeliveryState.WITHHELD:
+        return f"if ours is the old identity, let the study be sent again and `requeue STUDY`; if theirs was, {again}"
+    return again
+
+
+def _without_peer(connection: Connection, receiving: Collection[str] | None) -> list[Alarm]:
+    if receiving is None:
+        return []
+    delivery = tables.delivery.c
+    waiting = [state.value for state in (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.SENT)]
+    rows = connection.execute(
+        select(delivery.peer, func.count().label("number"))
+        .where(delivery.state.in_(waiting), delivery.peer.not_in(list(receiving)))
+        .group_by(delivery.peer)
+        .order_by(delivery.peer)
+    )
+    return [
+        Alarm(
+            kind=AlarmKind.PEER_GONE,
+            sentence=f"{row.number} objects wait for {row.peer}, which peers.toml does not name as a receiver: name it "
+            f"there again, or give them up with `dismiss --peer {row.peer}`",
         )
         for row in rows
     ]

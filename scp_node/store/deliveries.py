@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, exists, insert, or_, select, update
 
-from scp_node.domain.delivery import Delivery, DeliveryEvent, DeliveryState, ObjectKind
+from scp_node.domain.delivery import ENDED, STOPPED, Delivery, DeliveryEvent, DeliveryState, ObjectKind
+from scp_node.domain.job import JobState
+from scp_node.domain.study import StudyEvent
 from scp_node.errors import StoreError
 from scp_node.store import tables
 from scp_node.store.database import Database
-from scp_node.store.job_rows import object_of
+from scp_node.store.former_identities import corrections_of
+from scp_node.store.job_rows import jobs_of, object_of
+from scp_node.store.study_rows import require_study, subject_of
 from scp_node.store.transitions import DELIVERY, Subject, advance
 
 LEASE_S = 900.0
 """How long one sending may take: longer than any time-out of an association."""
 
 _FIRST_KINDS = [kind.value for kind in ObjectKind if kind.send_rank == 0]
-_SETTLED = [DeliveryState.SENT.value, DeliveryState.COMMITTED.value, DeliveryState.FAILED.value]
+_SETTLED = [state.value for state in (DeliveryState.SENT, *ENDED, DeliveryState.FAILED)]
 """What no report waits for any longer. A peer that refuses a segmentation for good is still owed the answer."""
 _NOT_ASKED: dict[str, Any] = {"commitment_uid": None, "commitment_asked_at": None}
 
@@ -62,7 +66,7 @@ class DeliveryStore:
 
     def of_study(self, study_instance_uid: str) -> list[Delivery]:
         """Every delivery of the results of a study."""
-        return self._found(_SELECT.join(tables.job).where(tables.job.c.study_instance_uid == study_instance_uid))
+        return self._found(_of_study(study_instance_uid))
 
     def of_transaction(self, transaction_uid: str) -> list[Delivery]:
         """The deliveries whose commitment was asked for under a transaction."""
@@ -126,7 +130,12 @@ class DeliveryStore:
             if DELIVERY.lifecycle.after(found.state, event) is DeliveryState.QUEUED:
                 values |= _NOT_ASKED | {"not_before": not_before or now}
             detail = {"peer": found.peer, "status": status}
-            return _advance(connection, found, event, now=now, reason=cause, detail=detail, values=values)
+            moved = _advance(connection, found, event, now=now, reason=cause, detail=detail, values=values)
+            if moved.state is DeliveryState.COMMITTED and moved.encoded.kind.send_rank == 1:
+                reason = "a later answer of the analyzer is held there"
+                for former in _found(connection, _stuck_before(moved)):
+                    _advance(connection, former, DeliveryEvent.DISMISSED, now=now, reason=reason)
+            return moved
 
     def expire_leases(self, now: datetime, *, as_of: datetime | None = None) -> int:
         """Queue again what a sender that died had leased; return how many. At start, ``as_of`` the far future."""
@@ -155,8 +164,7 @@ class DeliveryStore:
         if study_instance_uid is None and peer is None:
             msg = "name a study or a peer"
             raise ValueError(msg)
-        stopped = [DeliveryState.FAILED.value, DeliveryState.WITHHELD.value]
-        wanted = _SELECT.where(tables.delivery.c.state.in_(stopped))
+        wanted = _SELECT.where(tables.delivery.c.state.in_(STOPPED))
         if study_instance_uid is not None:
             wanted = wanted.join(tables.job).where(tables.job.c.study_instance_uid == study_instance_uid)
         if peer is not None:
@@ -167,6 +175,61 @@ class DeliveryStore:
             for row in rows:
                 _advance(connection, _delivery_of(row), DeliveryEvent.REQUEUED, now=now, values=values)
             return len(rows)
+
+    def dismiss(self, peer: str, now: datetime, *, gone: bool) -> int:
+        """Give up, by a person's wish, what failed or was withheld for a peer; return how many.
+
+        Of a peer that is ``gone`` from the configuration everything is given up that it did not prove to hold.
+        """
+        unproven = tables.delivery.c.state.in_((*STOPPED, DeliveryState.QUEUED, DeliveryState.SENT))
+        wanted = _SELECT.where(tables.delivery.c.peer == peer, unproven if gone else _is_stuck())
+        with self._database.writing() as connection:
+            found = _found(connection, wanted)
+            for each in found:
+                _advance(connection, each, DeliveryEvent.DISMISSED, now=now, reason="a person gave it up")
+            return len(found)
+
+    def dismiss_study(self, study_instance_uid: str, now: datetime) -> int:
+        """Give up, by a person's wish, what failed or was withheld of a study, and its failed analyses.
+
+        The study is ignored afterwards, until another image arrives; what still waits for a peer is sent.
+
+        Raises
+        ------
+        IllegalTransitionError
+            If the study is not routed.
+        StoreError
+            If something of it is still to be analysed or encoded.
+        """
+        with self._database.writing() as connection:
+            study = require_study(connection, study_instance_uid)
+            jobs = [job for job in jobs_of(connection, study_instance_uid) if job.state is not JobState.SUPERSEDED]
+            if not all(job.answered for job in jobs):
+                msg = f"study {study_instance_uid} is still being analysed: there is nothing to give up yet"
+                raise StoreError(msg)
+            advance(
+                connection,
+                subject_of(study),
+                StudyEvent.DISMISSED,
+                now=now,
+                reason="given up by a person",
+                values={"state_reason": "given up by a person"},
+            )
+            found = _found(connection, _of_study(study_instance_uid).where(_is_stuck()))
+            for each in found:
+                _advance(connection, each, DeliveryEvent.DISMISSED, now=now, reason="a person gave it up")
+            return len(found)
+
+    def named_otherwise(self, deliveries: Sequence[Delivery]) -> frozenset[int]:
+        """Those of the deliveries whose study got another patient ID or accession number since they were made."""
+        studies = {delivery.encoded.study_instance_uid for delivery in deliveries}
+        with self._database.reading() as connection:
+            corrected_at = {uid: corrections_of(connection, uid) for uid in studies}
+        return frozenset(
+            delivery.delivery_id
+            for delivery in deliveries
+            if any(at > delivery.queued_at for at in corrected_at[delivery.encoded.study_instance_uid])
+        )
 
     # --- commitment ---
 
@@ -224,14 +287,47 @@ class DeliveryStore:
 
     def _found(self, wanted: Select[Any]) -> list[Delivery]:
         with self._database.reading() as connection:
-            rows = connection.execute(wanted.order_by(tables.delivery.c.delivery_id))
-            return [_delivery_of(row) for row in rows.mappings()]
+            return _found(connection, wanted)
 
 
 _SELECT = select(
     tables.delivery,
     *(column for column in tables.encoded_object.c if column.name != "object_id"),
 ).select_from(tables.delivery.join(tables.encoded_object))
+
+
+def _found(connection: Connection, wanted: Select[Any]) -> list[Delivery]:
+    rows = connection.execute(wanted.order_by(tables.delivery.c.delivery_id)).mappings().all()
+    return [_delivery_of(row) for row in rows]
+
+
+def _of_study(study_instance_uid: str) -> Select[Any]:
+    return _SELECT.join(tables.job).where(tables.job.c.study_instance_uid == study_instance_uid)
+
+
+def _is_stuck() -> ColumnElement[bool]:
+    """Stopped, or queued behind what stopped: a report waits for the images of its job that were withheld."""
+    delivery, encoded = tables.delivery.c, tables.encoded_object.c
+    other, other_object = tables.delivery.alias(), tables.encoded_object.alias()
+    behind_it = exists().where(
+        other.c.object_id == other_object.c.object_id,
+        other_object.c.job_id == encoded.job_id,
+        other.c.peer == delivery.peer,
+        other.c.state.in_(STOPPED),
+    )
+    return or_(delivery.state.in_(STOPPED), and_(delivery.state == DeliveryState.QUEUED.value, behind_it))
+
+
+def _stuck_before(later: Delivery) -> Select[Any]:
+    """What is stuck on its way to the same peer, of earlier revisions of the same analyzer's answer."""
+    job, newer = tables.job.c, tables.job.alias()
+    return (
+        _SELECT.join(tables.job)
+        .join(newer, newer.c.job_id == later.encoded.job_id)
+        .where(tables.delivery.c.peer == later.peer, _is_stuck())
+        .where(job.study_instance_uid == newer.c.study_instance_uid, job.analyzer == newer.c.analyzer)
+        .where(job.revision < newer.c.revision)
+    )
 
 
 def _due(peer: str, now: datetime) -> Select[Any]:

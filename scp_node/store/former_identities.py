@@ -61,5 +61,22 @@ def former_identities(connection: Connection, study_instance_uid: str) -> tuple[
     return tuple(FormerIdentity(**each) for each in found.mappings())
 
 
+def corrections_of(connection: Connection, study_instance_uid: str) -> tuple[datetime, ...]:
+    """When a study gave up a name that contradicts its present one: an accession number given late does not."""
+    study = tables.study.c
+    identity = connection.execute(
+        select(study.identity).where(study.study_instance_uid == study_instance_uid)
+    ).scalar_one_or_none()
+    if identity is None:
+        return ()
+    patient_id, accession_number = str(identity["patient_id"]).strip(), str(identity["accession_number"]).strip()
+    return tuple(
+        former.replaced_at
+        for former in former_identities(connection, study_instance_uid)
+        if former.patient_id != patient_id
+        or (former.accession_number and accession_number and former.accession_number != accession_number)
+    )
+
+
 def _named(identity: Identity) -> tuple[str, str]:
     return identity.patient_id.strip(), identity.accession_number.strip()

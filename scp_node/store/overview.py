@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exists, func, or_, select
 
-from scp_node.domain.delivery import Delivery, DeliveryState, EncodedObject
+from scp_node.domain.delivery import ENDED, Delivery, DeliveryState, EncodedObject
 from scp_node.domain.job import AnalysisJob, JobState
 from scp_node.domain.routing import Sender
 from scp_node.domain.study import Study, StudyState
@@ -115,8 +115,14 @@ class Overview:
         self._database = database
         self._data_folder = data_folder
 
-    def status(self, now: datetime, *, held_warning: timedelta = HELD_WARNING) -> Status:
-        """The node at this moment; a study held longer than ``held_warning`` raises an alarm."""
+    def status(
+        self, now: datetime, *, held_warning: timedelta = HELD_WARNING, receiving: Collection[str] | None = None
+    ) -> Status:
+        """The node at this moment.
+
+        A study held longer than ``held_warning`` raises an alarm, and so does what waits for a peer that is not one of
+        ``receiving``, where these are given.
+        """
         disk_free_bytes = shutil.disk_usage(self._data_folder).free
         with self._database.reading() as connection:
             study_counts, job_counts = _counts(connection, tables.study), _counts(connection, tables.job)
@@ -129,7 +135,7 @@ class Overview:
                 spool=_spool_use(connection, disk_free_bytes),
                 quarantine_count=quarantined_count(connection),
                 failed_jobs=failed_jobs_of(connection),
-                alarms=alarms_of(connection, now, held_warning),
+                alarms=alarms_of(connection, now, held_warning, receiving),
             )
 
     def explanation(self, study_instance_uid: str) -> Explanation:
@@ -185,7 +191,7 @@ def _oldest_unanswered_at(connection: Connection) -> datetime | None:
         job.study_instance_uid == study.study_instance_uid,
         encoded.job_id == job.job_id,
         delivery.object_id == encoded.object_id,
-        delivery.state != DeliveryState.COMMITTED.value,
+        delivery.state.not_in([state.value for state in ENDED]),
     )
     on_its_way = study.state.in_([StudyState.RECEIVING.value, StudyState.COMPLETE.value])
     routed = study.state == StudyState.ROUTED.value

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, exists, or_, select, update
 
-from scp_node.domain.delivery import DeliveryState
+from scp_node.domain.delivery import ENDED
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
 from scp_node.store import tables
@@ -106,7 +106,7 @@ def _has_files() -> ColumnElement[bool]:
 
 
 def _is_answered(before: datetime) -> Sequence[ColumnElement[bool]]:
-    """No job without its answer, none of the present revision failed, and every object committed before a time."""
+    """No job without its answer, none of the present revision failed, and every object settled before a time."""
     study, job = tables.study.c, tables.job.c
     unsettled = or_(job.state_since > before, and_(job.state == JobState.FAILED.value, job.revision == study.revision))
     return (~_is_owed(), ~_has_job(unsettled), ~_is_undelivered(before))
@@ -125,13 +125,13 @@ def _has_job(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def _is_undelivered(before: datetime) -> ColumnElement[bool]:
-    """An object of the study was not committed before a time, whatever became of the study since it was encoded."""
+    """An object of the study was not committed or given up before a time, whatever became of the study since."""
     study, job, encoded, delivery = tables.study.c, tables.job.c, tables.encoded_object.c, tables.delivery.c
     return exists().where(
         job.study_instance_uid == study.study_instance_uid,
         encoded.job_id == job.job_id,
         delivery.object_id == encoded.object_id,
-        or_(delivery.state != DeliveryState.COMMITTED.value, delivery.state_since > before),
+        or_(delivery.state.not_in([state.value for state in ENDED]), delivery.state_since > before),
     )
 
 

@@ -25,6 +25,7 @@ released-to-analyze  .          .          .          routed     routed
 released-to-ignore   .          .          .          ignored    ignored
 conflict-found       held       held       held       held       held
 reanalysis-asked     .          .          routed     .          .
+dismissed            .          .          ignored    .          .
 """
 
 JOB = """
@@ -39,16 +40,17 @@ inputs-changed  superseded  superseded  superseded  .        .       .
 """
 
 DELIVERY = """
-                 queued    sending   sent       committed  failed  withheld
-leased           sending   .         .          .          .       .
-stored           .         sent      .          .          .       .
-committed        .         .         committed  .          .       .
-not-held         .         .         queued     .          .       .
-transient-fault  .         queued    queued     .          .       .
-lease-expired    .         queued    .          .          .       .
-permanent-fault  .         failed    failed     .          .       .
-withheld         withheld  withheld  .          .          .       .
-requeued         .         .         .          .          queued  queued
+                 queued     sending   sent       committed  failed     withheld   dismissed
+leased           sending    .         .          .          .          .          .
+stored           .          sent      .          .          .          .          .
+committed        .          .         committed  .          .          .          .
+not-held         .          .         queued     .          .          .          .
+transient-fault  .          queued    queued     .          .          .          .
+lease-expired    .          queued    .          .          .          .          .
+permanent-fault  .          failed    failed     .          .          .          .
+withheld         withheld   withheld  .          .          .          .          .
+requeued         .          .         .          .          queued     queued     .
+dismissed        dismissed  .         dismissed  .          dismissed  dismissed  .
 """
 
 CASES: list[tuple[Lifecycle[Any, Any], type[StrEnum], type[StrEnum], str]] = [

@@ -249,3 +249,15 @@ def test_requeue_of_a_peer_counts_what_is_sent_again(config: Path, store: Databa
     assert all(delivery.state is DeliveryState.SENDING for delivery in deliveries.due("pacs", now_utc(), 10))
 
     assert run("requeue", "--peer", "pacs", config=config).said.strip().startswith("nothing for pacs failed")
+
+
+def test_dismiss_gives_up_a_peer_that_the_configuration_does_not_name_any_more(config: Path, store: Database) -> None:
+    routed(store, peers=("old-pacs",))
+    encoded(store, analyzed(store))
+    assert "dismiss --peer old-pacs" in run("status", config=config).said
+
+    assert run("dismiss", "--peer", "old-pacs", config=config).said.startswith("2 deliveries")
+    assert run("dismiss", "--peer", "old-pacs", config=config).said.startswith("0 deliveries")
+    assert {each.state for each in DeliveryStore(store).of_study(STUDY)} == {DeliveryState.DISMISSED}
+    assert "1 ignored" not in run("status", config=config).said
+    assert "is ignored from now on" in run("dismiss", STUDY, config=config).said

@@ -18,6 +18,8 @@ from scp_node.domain.outcome import Done, Retry, Wait
 from scp_node.outbound import commitment
 from scp_node.outbound.echo import echo
 from scp_node.outbound.link import linked, terms_of
+from scp_node.store.database import Database
+from scp_node.store.studies import StudyStore
 from tests.node.network import (
     ct_slice,
     dataset_bytes,
@@ -30,7 +32,7 @@ from tests.node.network import (
     receiving,
 )
 from tests.node.outbox import ENCODED_AT_S, IMPATIENT, Outbox, outbox
-from tests.node.store_samples import STUDY, at
+from tests.node.store_samples import STUDY, at, identity, received
 from tests.system.misbehaving_pacs import Commitment, MisbehavingPacs, Misbehaviour, misbehaving_pacs
 
 # Where nobody listens, the library drops its socket without closing it, and Python says so.
@@ -438,6 +440,22 @@ def test_an_encoded_file_that_cannot_be_read_stops_nothing_else(tmp_path: Path, 
 
         assert box.states() == {**SENT, SEGMENTATION: DeliveryState.FAILED}
         assert "the encoded file" in box.of(SEGMENTATION).last_cause
+
+
+def test_a_result_under_an_identity_that_was_corrected_since_is_withheld_without_asking_the_peer(
+    tmp_path: Path,
+) -> None:
+    with scene(tmp_path) as (box, archive):
+        database = Database.open(box.site.data, migrate=False)
+        corrected = received(1, headers="merged", who=identity("P1-MERGED"), after_s=NOW_S - 5)
+        StudyStore(database).record(corrected, at(NOW_S - 5))
+        database.close()
+        box.courier.deliver("pacs", at(NOW_S))
+
+        # The reports wait for the images that they point at, and so are not looked at yet.
+        assert {box.states()[kind] for kind in (SEGMENTATION, ObjectKind.SECONDARY_CAPTURE)} == {DeliveryState.WITHHELD}
+        assert "another patient ID" in box.of(SEGMENTATION).last_cause
+        assert not archive.arrived
 
 
 def _file_source(archive: MisbehavingPacs, folder: Path) -> None:

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from scp_node.domain.delivery import Delivery, DeliveryEvent, DeliveryState, ObjectKind
-from scp_node.errors import IllegalTransitionError
+from scp_node.domain.delivery import STOPPED, Delivery, DeliveryEvent, DeliveryState, ObjectKind
+from scp_node.errors import IllegalTransitionError, StoreError
+from scp_node.store.alarms import AlarmKind
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
+from scp_node.store.jobs import JobStore
+from scp_node.store.overview import Overview
+from scp_node.store.retention import Retention, RetentionPeriods
 from scp_node.store.studies import StudyStore
 from tests.node.store_samples import STUDY, analyzed, at, encoded, routed
 
@@ -200,3 +204,61 @@ def test_each_event_of_a_delivery_is_told_with_its_study_and_peer(
     ]
     assert mine[1].detail["status"] == 0
     assert len(deliveries.of_study(STUDY)) == 4
+
+
+def test_what_stopped_of_an_earlier_answer_is_dismissed_once_the_later_report_is_held(
+    database: Database, deliveries: DeliveryStore, tmp_path: Path
+) -> None:
+    routed(database)
+    encoded(database, analyzed(database))
+    (old,) = deliveries.due("pacs", at(300), 10)
+    assert old.encoded.kind is ObjectKind.SEGMENTATION
+    deliveries.apply(old.delivery_id, DeliveryEvent.WITHHELD, now=at(300), cause="old")
+    JobStore(database).requeue(STUDY, at(400))
+    encoded(database, analyzed(database, after_s=500), after_s=600, kinds=(ObjectKind.REPORT,))
+    (new,) = [each for each in deliveries.due("pacs", at(700), 10) if each.encoded.job_id != old.encoded.job_id]
+    deliveries.apply(new.delivery_id, DeliveryEvent.STORED, now=at(700))
+    assert deliveries.get(old.delivery_id).state in STOPPED
+
+    deliveries.apply(new.delivery_id, DeliveryEvent.COMMITTED, now=at(701))
+
+    assert {each.state for each in deliveries.of_job(old.encoded.job_id)} == {DeliveryState.DISMISSED}
+    status = Overview(database, tmp_path).status(at(702))
+    assert (status.alarms, status.oldest_unanswered_at) == ((), None)
+    assert Retention(database).purge(at(30 * 86_400), RetentionPeriods()).study_instance_uids == (STUDY,)
+
+
+def test_what_waits_for_a_peer_that_is_gone_alarms_until_a_person_gives_it_up(
+    database: Database, deliveries: DeliveryStore, tmp_path: Path
+) -> None:
+    routed(database, peers=("pacs", "old-pacs"))
+    encoded(database, analyzed(database))
+    overview = Overview(database, tmp_path)
+
+    (alarm,) = overview.status(at(300), receiving={"pacs"}).alarms
+    assert alarm.kind is AlarmKind.PEER_GONE
+    assert "old-pacs" in alarm.sentence
+
+    assert deliveries.dismiss("pacs", at(301), gone=False) == 0
+    assert deliveries.dismiss("old-pacs", at(301), gone=True) == 2
+    assert overview.status(at(302), receiving={"pacs"}).alarms == ()
+
+
+def test_a_person_ends_a_study_whose_failed_analysis_and_object_nobody_wants(
+    database: Database, deliveries: DeliveryStore, tmp_path: Path
+) -> None:
+    jobs = JobStore(database)
+    routed(database)
+    job = jobs.lease(at(130), 60, 8)
+    assert job is not None
+    jobs.attempt_failed(job.job_id, job.fence, at(140), "crashed", None)
+    with pytest.raises(StoreError, match="still being analysed"):
+        deliveries.dismiss_study(STUDY, at(141))
+    encoded(database, job, kinds=(ObjectKind.REPORT,))
+    (report,) = deliveries.due("pacs", at(300), 10)
+    deliveries.apply(report.delivery_id, DeliveryEvent.PERMANENT_FAULT, now=at(300), cause="refused")
+
+    assert deliveries.dismiss_study(STUDY, at(400)) == 1
+
+    assert Overview(database, tmp_path).status(at(401)).alarms == ()
+    assert Retention(database).purge(at(2 * 86_400), RetentionPeriods()).study_instance_uids == (STUDY,)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 from sqlalchemy import select
 
-from scp_node.domain.delivery import DELIVERY_LIFECYCLE, DeliveryEvent, DeliveryState, ObjectKind
+from scp_node.domain.delivery import DELIVERY_LIFECYCLE, ENDED, DeliveryEvent, DeliveryState, ObjectKind
 from scp_node.domain.job import JOB_LIFECYCLE, AnalysisJob, JobState
 from scp_node.domain.study import STUDY_LIFECYCLE, Identity, Reception, StudyEvent, StudyState
 from scp_node.errors import IllegalTransitionError, LostRaceError, StoreError, UnknownStudyError
@@ -175,7 +175,8 @@ class Node(RuleBasedStateMachine):
                     for other in self.deliveries.of_job(each.encoded.job_id)
                     if other.encoded.kind.send_rank == 0
                 ]
-                assert set(pointed_at) <= {DeliveryState.SENT, DeliveryState.COMMITTED}
+                # What the peer refused for good, or a person gave up, is waited for no longer.
+                assert set(pointed_at) <= {DeliveryState.SENT, DeliveryState.FAILED, *ENDED}
             with suppress(IllegalTransitionError):
                 self.deliveries.apply(each.delivery_id, event, now=self._now())
 
@@ -189,13 +190,22 @@ class Node(RuleBasedStateMachine):
         self.deliveries.requeue(self._now(), peer="pacs")
 
     @rule()
+    def a_person_gives_up(self) -> None:
+        with suppress(*REFUSED):
+            self.deliveries.dismiss_study(STUDY, self._now())
+
+    @rule(gone=st.booleans())
+    def a_person_gives_up_a_peer(self, *, gone: bool) -> None:
+        self.deliveries.dismiss("pacs", self._now(), gone=gone)
+
+    @rule()
     def files_are_let_go(self) -> None:
         purged = self.retention.purge(self._now(), RetentionPeriods())
         assert set(purged.spool_keys) <= self.kept
         self.kept -= set(purged.spool_keys)
         if purged.study_instance_uids:
             assert all(job.answered or job.state is JobState.SUPERSEDED for job in self.jobs.of_study(STUDY))
-            assert {each.state for each in self.deliveries.of_study(STUDY)} <= {DeliveryState.COMMITTED}
+            assert {each.state for each in self.deliveries.of_study(STUDY)} <= set(ENDED)
 
     @rule()
     def files_are_let_go_after_weeks(self) -> None:
