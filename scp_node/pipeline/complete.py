@@ -75,6 +75,8 @@ class Complete:
             reason=verdict.reason,
             now=now,
             expect_revision=item.revision,
+            # Images may have come while the analyzer was asked, which takes seconds: then it is asked again.
+            expect_count=item.instance_count,
             detail={"missing": list(verdict.missing)},
         )
         return Done(what=f"study {uid} complete: {verdict.reason}")

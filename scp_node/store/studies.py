@@ -200,6 +200,7 @@ class StudyStore:
         reason: str,
         now: datetime,
         expect_revision: int | None = None,
+        expect_count: int | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> Study:
         """Apply an event that concerns the study alone.
@@ -209,7 +210,7 @@ class StudyStore:
         Raises
         ------
         LostRaceError
-            If the study is at another revision than expected.
+            If the study is at another revision than expected, or has another number of objects.
         IllegalTransitionError
             If the event is not legal in its state.
         ValueError
@@ -221,6 +222,9 @@ class StudyStore:
         with self._database.writing() as connection:
             study = require_study(connection, study_instance_uid)
             require_revision(study, expect_revision)
+            if expect_count is not None and study.instance_count != expect_count:
+                msg = f"study {study_instance_uid} has {study.instance_count} objects by now, not {expect_count}"
+                raise LostRaceError(msg)
             values = {"state_reason": reason}
             advance(connection, subject_of(study), event, now=now, reason=reason, detail=detail, values=values)
             return require_study(connection, study_instance_uid)
