@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar, assert_never
 
 from scp_node.domain.outcome import Done, Fail, Outcome, Retry, Wait
-from scp_node.errors import LostRaceError
+from scp_node.errors import IllegalTransitionError, LostRaceError, StoreError
 from scp_node.journal import journal
 
 Item = TypeVar("Item")
@@ -77,8 +77,10 @@ class StageRunner(Generic[Item]):
     def _step(self, item: Item, key: str, now: datetime) -> Outcome:
         try:
             return self._stage.step(item, now)
-        except LostRaceError:
-            return Wait(until=now, why="somebody else has it")
+        except (LostRaceError, IllegalTransitionError):
+            return Wait(until=now, why="somebody else has it, or it changed meanwhile")
+        except StoreError as fault:
+            return Retry(after_s=AFTER_A_FAULT_S, cause=str(fault))
         except Exception as fault:
             self._journal.exception("a stage met a fault that nobody planned", where=key, cause=type(fault).__name__)
             return Retry(after_s=AFTER_A_FAULT_S, cause=f"unplanned fault: {type(fault).__name__}")
