@@ -85,6 +85,8 @@ def load_settings(
         faults.extend(_title_faults(peers))
     if node is not None and peers is not None:
         faults.extend(_peer_tls_faults(node, peers))
+        if routes is not None:
+            faults.extend(_ae_faults(node, peers, routes))
     if routes is not None:
         faults.extend(_route_faults(routes, known_analyzers))
     if peers is not None and routes is not None:
@@ -248,6 +250,27 @@ def _reference_faults(peers: PeersFile, routes: RoutesFile) -> Iterator[Fault]:
     if not routes.deliver_to and any(table.hold is not None for table in routes.route):
         remedy = "name at the top of the file the peers that get the answer of a held study which a person releases"
         yield Fault(what="is missing", file="routes.toml", key="deliver_to", remedy=remedy)
+
+
+def _ae_faults(node: NodeSettings, peers: PeersFile, routes: RoutesFile) -> Iterator[Fault]:
+    """Titles that no association can have: the route would never be taken, and nothing would say so."""
+    ours, theirs = node.receiving.ae_titles, [peer.ae_title for peer in peers.peer.values()]
+    conditions = [(f"route.{index}.when", table.when) for index, table in enumerate(routes.route)]
+    conditions += [(f"condition.{name}", table) for name, table in routes.condition.items()]
+    for key, condition in conditions:
+        for table in condition.with_parts():
+            for title in table.called_ae or ():
+                if title not in ours:
+                    remedy = f"the titles of this node are {', '.join(ours)} (receiving.ae_titles of node.toml)"
+                    yield Fault(
+                        what=f"asks for {title!r}, which no caller can call", file="routes.toml", key=key, remedy=remedy
+                    )
+            for title in table.calling_ae or ():
+                if title not in theirs:
+                    remedy = f"the titles of peers.toml are {', '.join(theirs) or 'none'}"
+                    yield Fault(
+                        what=f"asks for {title!r}, which is no peer's", file="routes.toml", key=key, remedy=remedy
+                    )
 
 
 def _peer_faults(names: Sequence[str], receiving: list[str], key: str) -> Iterator[Fault]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Annotated
 
@@ -88,6 +88,12 @@ class ConditionTable(Table):
         if (asked == ["sequence"]) != (self.codes is not None):
             raise ValueError("a sequence needs codes (and nothing else takes them)")
         return self
+
+    def with_parts(self) -> Iterator[ConditionTable]:
+        """The condition itself and every one inside it."""
+        yield self
+        for part in (*(self.all or ()), *(self.any or ()), *(self.none or ()), *([self.study] if self.study else ())):
+            yield from part.with_parts()
 
     def condition(self, named: Mapping[str, routing.Condition]) -> routing.Condition:
         """The condition of the domain that this table writes.

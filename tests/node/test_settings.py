@@ -202,3 +202,18 @@ def test_a_fault_says_in_plain_words_what_would_be_right(
     change(config, file, before, after)
 
     assert remedy in {fault.key: fault.remedy for fault in faults(config)}[key]
+
+
+@pytest.mark.parametrize("key", ["called_ae", "calling_ae"])
+def test_a_route_that_asks_for_a_title_that_nobody_has_is_a_fault(config: Path, key: str) -> None:
+    change(
+        config,
+        "routes.toml",
+        '{ attribute = "StudyDescription", matches = "HAI" }',
+        f'{{ none = [{{ {key} = ["HAI_FORCE"] }}] }}',
+    )
+
+    (fault,) = faults(config)
+
+    assert (fault.file, fault.key) == ("routes.toml", "route.0.when")
+    assert "HAI_FORCE" in fault.what
