@@ -273,6 +273,11 @@ def requeue(
             console.say(told if count else f"nothing for {peer} failed or was withheld: nothing to queue again")
             return
         uid = _one(StudyStore(database), study or "")
+        state = StudyStore(database).get(uid).state
+        if state is not StudyState.ROUTED:
+            decided = state in (StudyState.HELD, StudyState.IGNORED)
+            remedy = "use `release`" if decided else "it is analysed by itself once it is complete"
+            raise NodeError(f"study {uid} is {state}, not analysed yet: {remedy}")
         revision = JobStore(database).requeue(uid, now_utc())
         console.say(f"study {uid} is analysed anew as revision {revision}")
 

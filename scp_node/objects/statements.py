@@ -188,16 +188,18 @@ def _declined(result: Declined, further: tuple[str, ...]) -> list[Section]:
 
 
 def _failure(setting: Setting, further: tuple[str, ...]) -> list[Section]:
+    received = "" if setting.order.missing else "The images were received completely; "
+    operator = f"{'the' if received else 'The'} operator of this node can repeat it."
     return [
         _section(
             codes.CONCLUSIONS,
             codes.CONCLUSION,
-            [f"COULD NOT BE ANALYSED (technical). {_sentence(setting.order.failure or '')}"],
+            [f"COULD NOT BE ANALYSED (technical). {_sentence(_capital(setting.order.failure or ''))}"],
         ),
         _section(
             codes.RECOMMENDATIONS,
             codes.RECOMMENDATION,
-            ["Read the images as usual. The images were received completely; the operator of this node can repeat it."],
+            [f"Read the images as usual. {received}{operator}"],
         ),
         _limitations(further),
     ]
@@ -255,6 +257,10 @@ def _source(measurement: Measurement, setting: Setting) -> str:
 
 def _located(site: Code, laterality: Code | None) -> str:
     return f"{laterality.meaning.lower()} {site.meaning.lower()}" if laterality else site.meaning
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _sentence(text: str) -> str:

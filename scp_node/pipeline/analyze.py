@@ -66,7 +66,8 @@ class AnalyzeJobs:
         """One attempt."""
         if item.attempts > self.settings.attempts:
             # Each earlier attempt ended together with the node; one more could end it again.
-            self.jobs.attempt_failed(item.job_id, item.fence, self.clock(), "ended the node each time it ran", None)
+            cause = "was cut off each time, because this node ended while it ran"
+            self.jobs.attempt_failed(item.job_id, item.fence, self.clock(), cause, None)
             return Fail(cause=f"job {item.job_id} gave up: every attempt ended with the node")
         if missing := missing_files(self.spool, self.studies.instances(item.study_instance_uid)):
             cause = f"could not be given every image: received files are missing from the spool ({missing})"

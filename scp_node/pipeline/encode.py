@@ -157,7 +157,9 @@ class EncodeResults:
             return Retry(after_s=self.analysis.retry_s, cause=f"job {job.job_id}: {cause}")
         if job.state is JobState.ANALYZED:
             # There is a result that cannot be written down: the study is still owed an answer that says so.
-            self.jobs.attempt_failed(job.job_id, job.fence, now, f"result could not be encoded ({cause})", None)
+            self.jobs.attempt_failed(
+                job.job_id, job.fence, now, f"gave a result that this node could not write down ({cause})", None
+            )
             return Fail(cause=f"job {job.job_id}: {cause}")
         return Retry(after_s=AGAIN_S, cause=f"job {job.job_id} has no answer yet: {cause}")
 
@@ -172,7 +174,7 @@ def encoding_cause(end: ChildEnd) -> str:
         case Ending.STOPPED:
             return "the encoder was stopped together with the node"
         case _:
-            return f"the encoder ended with exit code {end.exit_code}; see encode.log of the job"
+            return f"the encoder ended with exit code {end.exit_code}"
 
 
 def deliveries(

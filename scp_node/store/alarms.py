@@ -201,7 +201,7 @@ def _behind(connection: Connection, now: datetime) -> list[Alarm]:
     return [
         Alarm(
             kind=AlarmKind.PEER_BEHIND,
-            sentence=f"{row.peer} has taken none of {row.number} objects for more than an hour: {row.cause}; "
+            sentence=f"{row.number} objects have waited for {row.peer} for more than an hour: {row.cause}; "
             f"it is tried again by itself, look with `echo {row.peer}`",
         )
         for row in rows
@@ -230,7 +230,12 @@ def _quarantined(connection: Connection) -> list[Alarm]:
     number = quarantined_count(connection)
     if not number:
         return []
-    return [Alarm(kind=AlarmKind.QUARANTINE, sentence=f"{number} objects are in quarantine")]
+    return [
+        Alarm(
+            kind=AlarmKind.QUARANTINE,
+            sentence=f"{number} objects are in quarantine: `explain STUDY` of a held study names them",
+        )
+    ]
 
 
 def quarantined_count(connection: Connection) -> int:

@@ -261,3 +261,14 @@ def test_dismiss_gives_up_a_peer_that_the_configuration_does_not_name_any_more(c
     assert {each.state for each in DeliveryStore(store).of_study(STUDY)} == {DeliveryState.DISMISSED}
     assert "1 ignored" not in run("status", config=config).said
     assert "is ignored from now on" in run("dismiss", STUDY, config=config).said
+
+
+def test_requeue_of_a_held_study_names_the_command_for_it(config: Path, store: Database) -> None:
+    hold(store)
+
+    answer = run("requeue", STUDY, config=config)
+
+    assert answer.exit_code == 1
+    assert "is held" in answer.complained
+    assert "release" in answer.complained
+    assert "event" not in answer.complained

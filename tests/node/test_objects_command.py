@@ -131,7 +131,7 @@ def test_a_technical_failure_is_answered_in_words(tmp_path: Path) -> None:
     entries = read_manifest(tmp_path)
     assert [entry.kind for entry in entries] == [ObjectKind.SECONDARY_CAPTURE, ObjectKind.TEXT_REPORT]
     text = sr_text(dcmread(tmp_path / OBJECTS_FOLDER / "text-report.dcm"))
-    assert "COULD NOT BE ANALYSED (technical). the analyzer ran out of memory." in text
+    assert "COULD NOT BE ANALYSED (technical). The analyzer ran out of memory." in text
 
 
 def test_a_study_that_is_not_assessable_is_answered_in_words(tmp_path: Path) -> None:

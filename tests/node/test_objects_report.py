@@ -445,6 +445,17 @@ def test_a_study_whose_images_are_gone_is_still_answered(tmp_path: Path) -> None
     assert complaints(text, tmp_path) == []
 
 
+@pytest.mark.parametrize("missing", [(), ("portal venous phase",)])
+def test_a_technical_failure_says_that_all_images_came_only_where_they_did(
+    tmp_path: Path, missing: tuple[str, ...]
+) -> None:
+    study = save(slices(3), tmp_path / "study")
+    (text,) = objects(order(study, failure="the analyzer ran too long", missing=missing), None)[ObjectKind.TEXT_REPORT]
+
+    assert ("received completely" in sr_text(text)) is not bool(missing)
+    assert "operator of this node can repeat it" in sr_text(text)
+
+
 def test_both_reports_are_preliminary_and_unverified(tmp_path: Path) -> None:
     made = ct_objects(tmp_path)
 
