@@ -37,6 +37,7 @@ UNREADABLE = (
     AttributeError,
     NotImplementedError,
     EOFError,
+    OSError,  # the library's word for a sequence that breaks off; no file is read here
     RecursionError,  # sequences nested on purpose
     struct.error,
 )

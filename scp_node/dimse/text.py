@@ -7,10 +7,12 @@ import struct
 from pydicom.charset import default_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
 UNREADABLE = (
+    BytesLengthException,
     ValueError,
     TypeError,
     ArithmeticError,
@@ -18,10 +20,11 @@ UNREADABLE = (
     AttributeError,
     NotImplementedError,
     EOFError,
+    OSError,
     RecursionError,
     struct.error,
 )
-"""What pydicom raises on broken or hostile bytes."""
+"""What pydicom raises on broken or hostile bytes; OSError, without a number, for a sequence that breaks off."""
 
 
 def text_of(dataset: Dataset, tag: BaseTag) -> str:

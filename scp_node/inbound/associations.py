@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pynetdicom import AE
 from pynetdicom.presentation import PresentationContext, build_context
@@ -15,7 +15,7 @@ from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION
 from scp_node.inbound.commands import StoreRequest
 from scp_node.inbound.handlers import Handlers
 from scp_node.inbound.intake import Store
-from scp_node.inbound.lane import StreamingProvider
+from scp_node.inbound.lane import MAX_LIBRARY_BYTES, Allowance, StreamingProvider
 from scp_node.inbound.ledger import Call
 from scp_node.inbound.reactor import PromptAssociation, PromptProvider
 from scp_node.inbound.waiting_room import Admitted
@@ -29,25 +29,42 @@ if TYPE_CHECKING:
 class CalledAssociation(PromptAssociation):
     """An association together with what we know of who called."""
 
-    def __init__(self, entity: AE, call: Call, handlers: Handlers) -> None:
+    def __init__(self, entity: AE, call: Call, handlers: Handlers, allowance: Allowance) -> None:
         self.call = call
+        self._node = handlers
 
         def provider(association: PromptAssociation) -> PromptProvider:
-            return StreamingProvider(association, begin, lambda reason: handlers.handle_breach(call, reason))
+            return StreamingProvider(association, begin, breach, allowance)
+
+        def breach(reason: str) -> None:
+            handlers.handle_breach(call, reason)
 
         def begin(request: StoreRequest, context: PresentationContext) -> Store:
             syntaxes = (str(context.abstract_syntax), str(context.transfer_syntax[0]))
             return handlers.begin_store(call, request.sop_class_uid, request.sop_instance_uid, syntaxes)
 
-        self._handlers_of_node = handlers
         super().__init__(entity, provider)
 
     def run_reactor(self) -> None:
-        """Serve until the end; however that comes, the place is free again."""
+        """Serve to the end; however it comes, the call is struck off and the connection closed.
+
+        The library tells of an end only where its state machine reaches one, and leaves the descriptor of a connection
+        that the peer has reset to the garbage collector.
+        """
+        wire = cast("Wire", self.dul.socket)
+        connection = wire.socket
         try:
             super().run_reactor()
         finally:
-            self._handlers_of_node.forget(self.call, "its thread ended")
+            self.dul.kill_dul()
+            self.dul.join()
+            # The objects of an association refer to each other, and so stay until the garbage collector comes.
+            wire.release()
+            self.dimse.message = None
+            self.dimse.msg_queue.queue.clear()
+            if connection is not None:
+                connection.close()
+            self._node.forget(self.call, "the end of its thread")
 
 
 class _Starter(RequestHandler):
@@ -58,7 +75,7 @@ class _Starter(RequestHandler):
 
     def _create_association(self) -> Association:
         admitted, server = self.request, self.server
-        association = CalledAssociation(self.ae, admitted.call, server.handlers)
+        association = CalledAssociation(self.ae, admitted.call, server.handlers, server.allowance)
         association._server = server
         # The library knows the acceptors of a server by this name.
         association.name = f"AcceptorThread@{admitted.call.number}"
@@ -87,6 +104,7 @@ class Associations(ThreadedAssociationServer):
         self._listening = listening
         self.handlers = handlers
         self.pace = pace
+        self.allowance = Allowance(MAX_LIBRARY_BYTES)
         super().__init__(*args, **kwargs)
 
     def server_bind(self) -> None:

@@ -77,6 +77,9 @@ def read_header(file: BinaryIO, sop_class_uid: str, transfer_syntax_uid: str) ->
             stop_when=reading.ends_before,
         )
     except UNREADABLE as fault:
+        if isinstance(fault, OSError) and fault.errno is not None:
+            # The disk says so, not the library.
+            raise
         raise UnreadableObjectError("the data set is not in the negotiated transfer syntax") from fault
     if not len(dataset):
         raise UnreadableObjectError("the data set holds no element")

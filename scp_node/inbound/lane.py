@@ -9,10 +9,12 @@ the same buffer. Section numbers are those of PS3.8.
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from scp_node.dimse.text import UNREADABLE
 from scp_node.inbound.commands import MAX_COMMAND_BYTES, store_request, store_response
 from scp_node.inbound.reactor import PromptAssociation, PromptProvider
 from scp_node.inbound.upper_layer import (
@@ -32,9 +34,14 @@ if TYPE_CHECKING:
     from scp_node.inbound.commands import StoreRequest
     from scp_node.inbound.intake import Store
 
-MAX_LIBRARY_MESSAGE_BYTES = 64 << 20
-"""Of a message that does not go through the lane and so is put together in memory."""
+MAX_LIBRARY_MESSAGE_BYTES = 8 << 20
+"""Of a message that does not go through the lane and so is put together in memory. Reports and echoes are small; an
+object comes this way only if its sender cuts a command of 200 bytes in pieces."""
+MAX_LIBRARY_BYTES = 16 << 20
+"""Of all such messages that are on their way to this process; the library needs about four times as much for them."""
 _ESTABLISHED = "Sta6"
+_RECEIVED = frozenset({"Evt3", "Evt4", "Evt6", "Evt10", "Evt12", "Evt13", "Evt16"})
+"""States and events of PS3.8 section 9.2."""
 
 
 class _ClosedError(Exception):
@@ -43,6 +50,27 @@ class _ClosedError(Exception):
 
 class _InterruptedStoreError(Exception):
     """Another PDU came in the middle of an object, an abort most likely; it lies unread in the buffer."""
+
+
+class Allowance:
+    """Memory that several associations share for what does not go through the lane; safe for many threads."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._left_bytes = total_bytes
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Take so many bytes, if they are there."""
+        with self._lock:
+            if count > self._left_bytes:
+                return False
+            self._left_bytes -= count
+            return True
+
+    def give_back(self, count: int) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            self._left_bytes += count
 
 
 class _Pieces:
@@ -105,6 +133,8 @@ class StreamingProvider(PromptProvider):
         Begins to take an object; see :meth:`scp_node.inbound.intake.Intake.begin`.
     on_breach : (str) -> None
         Told when the peer broke the protocol, and how.
+    allowance : Allowance
+        For messages that do not go through the lane.
     """
 
     def __init__(
@@ -112,11 +142,33 @@ class StreamingProvider(PromptProvider):
         assoc: PromptAssociation,
         begin: Callable[[StoreRequest, PresentationContext], Store],
         on_breach: Callable[[str], None],
+        allowance: Allowance,
     ) -> None:
         super().__init__(assoc)
+        self._allowance = allowance
         self._begin = begin
         self._on_breach = on_breach
         self._library_message_bytes = 0
+
+    def run_reactor(self) -> None:
+        """Serve until the association is over, and give back what it held."""
+        try:
+            super().run_reactor()
+        finally:
+            self._give_back()
+
+    def act_on(self, event: str) -> None:
+        """Let the state machine act; what the library cannot decode ends the association, and nothing else.
+
+        It decodes command sets and reasons in its state machine, and lets every fault of theirs through.
+        """
+        try:
+            super().act_on(event)
+        except UNREADABLE:
+            if event not in _RECEIVED:
+                raise
+            self._on_breach("a PDU or message that cannot be decoded")
+            self._abort_bare()
 
     def _read_pdu_data(self) -> None:
         """Read the next PDU; every length is checked before a byte is read for it."""
@@ -145,16 +197,25 @@ class StreamingProvider(PromptProvider):
         header = self._pdu_header(wire)
         if header.kind is PduType.P_DATA_TF and self.state_machine.current_state == _ESTABLISHED:
             if self.assoc.dimse.message is None:
-                self._library_message_bytes = 0
+                self._give_back()
                 try:
                     if self._is_stored(wire, header):
                         return
                 except _InterruptedStoreError:
                     pass
-            self._library_message_bytes += header.length_bytes
-            if self._library_message_bytes > MAX_LIBRARY_MESSAGE_BYTES:
-                raise UpperLayerError("a message that takes too much memory")
+            self._charge(header.length_bytes)
         super()._read_pdu_data()
+
+    def _charge(self, count: int) -> None:
+        """Count what the library is going to hold of a message."""
+        is_too_long = self._library_message_bytes + count > MAX_LIBRARY_MESSAGE_BYTES
+        if is_too_long or not self._allowance.take(count):
+            raise UpperLayerError("a message that takes too much memory")
+        self._library_message_bytes += count
+
+    def _give_back(self) -> None:
+        self._allowance.give_back(self._library_message_bytes)
+        self._library_message_bytes = 0
 
     def _is_stored(self, wire: Wire, pdu: PduHeader) -> bool:
         """Receive an object if the PDU begins one in the usual way; else nothing was taken from the buffer."""

@@ -40,7 +40,8 @@ LOOK_S = 1.0
 RECORDER_STOP_S = 8.0
 GRACE_S = 5.0
 """After SIGTERM, open associations may go on for so long; then they are aborted and their senders send again."""
-BACKLOG = 128
+BACKLOG = 1024
+"""Connections that the kernel keeps for us; beyond, it drops attempts, and honest ones are repeated after a second."""
 
 EXIT_OK, EXIT_BAD_SETTINGS, EXIT_CANNOT_SERVE = 0, 2, 3
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.5
 """How often timers are looked at while nothing happens."""
 _TIMER_LOOK_S = 0.1
-_IDLE_STATE = "Sta1"
+_IDLE_STATE, _ESTABLISHED_STATE = "Sta1", "Sta6"
 
 PRIVATE_NAMES = {
     "pynetdicom.association.Association": (
@@ -110,14 +110,14 @@ class PromptProvider(DULServiceProvider):
             while not self._kill_thread:
                 if self.artim_timer.expired:
                     self.event_queue.put("Evt18")
-                if not self._process_recv_primitive() and self._is_transport_event():
+                if not self._process_recv_primitive() and self._may_read and self._is_transport_event():
                     self._idle_timer.restart()
                 try:
                     event = self.event_queue.get(block=False)
                 except queue.Empty:
                     self._wait()
                 else:
-                    self.state_machine.do_action(event)
+                    self.act_on(event)
                     association.wake()
             has_ended = True
         finally:
@@ -128,6 +128,15 @@ class PromptProvider(DULServiceProvider):
                 bell, self._bell = self._bell, -1
             os.close(bell)
             association.wake()
+
+    @property
+    def _may_read(self) -> bool:
+        """No message waits to be served: nobody may send another one before (PS3.7 annex D.3.3.3 is not offered)."""
+        return self.state_machine.current_state != _ESTABLISHED_STATE or self.assoc.dimse.msg_queue.empty()
+
+    def act_on(self, event: str) -> None:
+        """Let the state machine act."""
+        self.state_machine.do_action(event)
 
     def _abort_bare(self) -> None:
         abort = A_ABORT_RQ()
@@ -144,9 +153,9 @@ class PromptProvider(DULServiceProvider):
         waiting = select.poll()
         waiting.register(self._bell, select.POLLIN)
         connection = self.wire.socket
-        if connection is not None and connection.fileno() >= 0:
+        if connection is not None and connection.fileno() >= 0 and self._may_read:
             waiting.register(connection.fileno(), select.POLLIN)
-        timer_runs = self.state_machine.current_state not in ("Sta6", _IDLE_STATE)
+        timer_runs = self.state_machine.current_state not in (_ESTABLISHED_STATE, _IDLE_STATE)
         waiting.poll(1000 * (_TIMER_LOOK_S if timer_runs else LOOK_S))
         with suppress(BlockingIOError):
             os.eventfd_read(self._bell)
@@ -197,6 +206,7 @@ class PromptAssociation(Association):
             self._is_paused = False
             context_id, message = self.dimse.get_msg(block=False)
             if message is not None and context_id is not None:
+                cast("PromptProvider", self.dul).ring()
                 self._serve_request(message, context_id)
             elif self._is_over():
                 self.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import socket
 import time
 from contextlib import suppress
@@ -56,7 +57,8 @@ class Wire(AssociationSocket):
     def __init__(self, assoc: Association, connection: socket.socket, received: bytes, pace: Pace) -> None:
         super().__init__(assoc, client_socket=connection)
         self._pace = pace
-        self.buffer = bytearray(BUFFER_BYTES)
+        # Pages of its own: what a small association never touches costs nothing, and all goes back at the end.
+        self.buffer = mmap.mmap(-1, BUFFER_BYTES)
         self.view = memoryview(self.buffer)
         self.lo, self.hi = 0, len(received)
         self.buffer[: self.hi] = received
@@ -66,6 +68,14 @@ class Wire(AssociationSocket):
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(pace.silence_s)
+
+    def release(self) -> None:
+        """Give the buffer back; nothing may be read any more."""
+        self.lo = self.hi = 0
+        self.view.release()
+        # A view that a fault's traceback still holds keeps it until the garbage collector comes.
+        with suppress(BufferError):
+            self.buffer.close()
 
     @property
     def unread_bytes(self) -> int:
