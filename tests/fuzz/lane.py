@@ -26,7 +26,7 @@ with instrumented(__name__):
     from scp_node.inbound.commands import MAX_COMMAND_BYTES, StoreRequest, store_request
     from scp_node.inbound.incoming import Piece
     from scp_node.inbound.intake import Answer, Store
-    from scp_node.inbound.lane import StreamingProvider
+    from scp_node.inbound.lane import Allowance, StreamingProvider
     from scp_node.inbound.reactor import PromptAssociation, PromptProvider
     from scp_node.inbound.upper_layer import UpperLayerError
     from scp_node.inbound.wire import Pace, Wire
@@ -121,7 +121,7 @@ def run(stream: bytes, piece_bytes: int) -> tuple[list[tuple[str, bytes]], list[
         return cast("Store", MemoryStore(acknowledged, request))
 
     def provider(association: "PromptAssociation") -> "PromptProvider":
-        return StreamingProvider(association, begin, breaches.append)
+        return StreamingProvider(association, begin, breaches.append, Allowance(1 << 20))
 
     entity = AE("HAI_NODE")
     association = PromptAssociation(entity, provider)
@@ -145,6 +145,7 @@ def run(stream: bytes, piece_bytes: int) -> tuple[list[tuple[str, bytes]], list[
     assert len(dul.wire.buffer) == wire.BUFFER_BYTES
     # Its reactor never ran, so nobody else closes the bell.
     os.close(dul._bell)
+    dul.wire.release()
     return acknowledged, breaches, bytes(line.sent)
 
 
