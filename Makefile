@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # Two workers, each with whole files: a file's tests share a node, a PACS or a synthetic patient.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo test check soak format lock clean
+.PHONY: help setup demo test check bench bench-hostile bench-scintigraphy fuzz soak format lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,14 @@ check: $(STAMP) ## Style, types, import contracts, spelling, size budget
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/typos
 	$(BIN)/python -m pytest -q -p no:randomly tests/test_architecture.py
+
+bench-hostile: $(STAMP) ## An honest sender under each attack, docs/benchmarks/hostile.md; RUNS=5
+	$(BIN)/python -m tests.bench.hostile --runs $(or $(RUNS),5)
+
+fuzz: $(STAMP) ## Fuzz the receiver's readers for SECONDS_EACH=300 (Python < 3.13)
+	for target in upper_layer lane header; do \
+		$(BIN)/python -m tests.fuzz.$$target -max_total_time=$(or $(SECONDS_EACH),300) -max_len=8192; \
+	done
 
 format: $(STAMP) ## Let ruff format and fix what it can
 	$(BIN)/ruff format .

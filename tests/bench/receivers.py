@@ -168,7 +168,7 @@ class Orthanc(Receiver):
         return self.folder / "storage"
 
     def rows(self) -> int | None:
-        # It keeps the database to itself while it runs. Its table of resources; 3 is its number for an instance (patient 0, study 1, series 2).
+        # Its table of resources, in which instances are of the fourth type.
         return _count(self.folder / "storage" / "index", "SELECT count(*) FROM Resources WHERE resourceType = 4")
 
 

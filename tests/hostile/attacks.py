@@ -52,6 +52,9 @@ class Field:
     cut_off: int = 0
     """Attackers whose connection was ended."""
     connections: int = 0
+    idle_connections: int = IDLE
+    patience_s: float = 20.0
+    """How long an attacker waits to be cut off."""
 
 
 Attack = Callable[[Field], contextlib.AbstractContextManager[object]]
@@ -66,7 +69,7 @@ def silent(scene: Field) -> contextlib.AbstractContextManager[object]:
 def idle(scene: Field) -> contextlib.AbstractContextManager[object]:
     """Thousands of silent connections, from the honest sender's own address; some are ended at once to make room."""
     peers: list[RawPeer] = []
-    for _ in range(IDLE):
+    for _ in range(scene.idle_connections):
         with contextlib.suppress(OSError):
             peers.append(RawPeer.call(scene.port, address="127.0.0.1"))
     scene.connections += len(peers)
@@ -153,7 +156,7 @@ def sends(content: Callable[[], bytes], *, associated: bool = True) -> Attack:
             with closing_all([call(scene.port)]) as (peer,):
                 scene.connections += 1
                 peer.send_what_is_taken(content())
-                assert peer.is_ended(within_s=20.0), "nobody ended the attack"
+                assert peer.is_ended(within_s=scene.patience_s), "nobody ended the attack"
                 scene.cut_off += 1
 
         return _repeated(act)
@@ -309,6 +312,9 @@ def by_abort(peer: RawPeer) -> None:
     """An A-ABORT, which counts as such wherever a PDU may begin."""
     peer.send_what_is_taken(ABORT)
 
+
+MESSAGE_BYTES = len(store_message(store_command(new_uid()), small_object(new_uid()), fragment_bytes=60))
+"""Of what :func:`aborts` cuts."""
 
 STAGES = (
     "before the PDU header",

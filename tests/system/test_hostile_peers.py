@@ -12,7 +12,7 @@ from pydicom.uid import generate_uid
 from scp_node.store.database import Database
 from scp_node.store.seal import whole_seal
 from scp_node.store.studies import StudyStore
-from tests.hostile.attacks import ATTACKS, STAGES, Attack, Field, aborts, by_abort, by_closing, loris
+from tests.hostile.attacks import ATTACKS, MESSAGE_BYTES, STAGES, Attack, Field, aborts, by_abort, by_closing, loris
 from tests.hostile.raw_peer import (
     ABORT,
     COMMAND,
@@ -155,9 +155,6 @@ def test_a_slow_loris_at_each_stage_is_cut_off_and_honest_studies_arrive_before(
     study_under(all_stages, scene, tmp_path)
 
     assert_nothing_is_left(scene)
-
-
-MESSAGE_BYTES = len(store_message(store_command(new_uid()), small_object(new_uid()), fragment_bytes=60))
 
 
 @pytest.mark.parametrize(
