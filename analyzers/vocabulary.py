@@ -115,6 +115,7 @@ PERFUSION_COMPLETE = _private("PERF-COMPLETE", "Complete bilobar perfusion witho
 PERFUSION_INCOMPLETE = _private("PERF-INCOMPLETE", "Incomplete perfusion of the liver")
 PERFUSION_EXTRAHEPATIC = _private("PERF-EHP", "Extrahepatic perfusion suspected")
 PERFUSION_LOW_HOT_TIP = _private("PERF-LOWTIP", "Low hepatic uptake with activity at the catheter tip")
+PERFUSION_INDETERMINATE = _private("PERF-INDET", "Perfusion study indeterminate")
 PERFUSION_NON_DIAGNOSTIC = _private("PERF-NONDIAG", "Perfusion study non-diagnostic")
 DEVICE_ACTIVITY = _private("DEVICEACT", "Activity at pump or catheter")
 FREE_PERTECHNETATE = _private("FREETC", "Pattern of free pertechnetate")

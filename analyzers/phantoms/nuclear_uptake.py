@@ -175,6 +175,8 @@ def _extrahepatic_share(request: PhantomRequest, organ: str) -> float:
         low, high = (0.06, 0.15)
     if request.has("faint"):
         low, high = (0.001, 0.005)
+    if request.has("any-strength"):
+        low, high = (0.005, 0.15)
     return float(low * (high / low) ** position)
 
 

@@ -11,6 +11,7 @@ VARIANTS = {
     "extrahepatic-pancreas": "the head of the pancreas is perfused",
     "strong": "extrahepatic foci hold 6 to 15 % of the liver's activity (2 to 6 % otherwise)",
     "faint": "extrahepatic foci hold 0.1 to 0.5 % of the liver's activity",
+    "any-strength": "extrahepatic foci hold 0.5 to 15 % of the liver's activity",
     "lung-shunt-high": "lung shunt fraction from 0.20 to 0.32",
     "free-pertechnetate": "free tracer in stomach wall, thyroid, salivary glands, kidneys and bladder",
     "hot-tip": "tracer clings to the tip of the catheter",
@@ -61,7 +62,7 @@ _UPTAKE_OF_A_PUMP_STUDY = (
 )
 CONFLICTS = (
     frozenset({"missing-left-lobe", "missing-right-lobe", "complete", "y90-mapping"}),
-    frozenset({"strong", "faint"}),
+    frozenset({"strong", "faint", "any-strength"}),
     frozenset({"y90-mapping", "not-hai"}),
     frozenset({"y90-mapping", "hot-tip"}),
     frozenset({"y90-mapping", "pocket-extravasation"}),

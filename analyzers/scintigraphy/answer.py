@@ -1,84 +1,70 @@
-"""The answer in clinical words: whether the pump perfuses the whole liver, and nothing else."""
+"""From readings to the answer in clinical words: whether the pump perfuses the whole liver, and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from analyzers import vocabulary
-from analyzers.contract import Code, Finding, Presence
+from analyzers.contract import Finding, Presence
 from analyzers.scintigraphy import gates
 from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import LocatedFocus, PlanarReading
 from analyzers.scintigraphy.shunt import LungShunt
 from analyzers.scintigraphy.spect import SpectReading
 from analyzers.scintigraphy.thresholds import Thresholds
+from analyzers.scintigraphy.verdict import Facts, Pattern, extrahepatic_presence, extrahepatic_sentence
 from analyzers.scintigraphy.whereabouts import Origin
 
 _TIP_OUTSHINES_FRACTION = 0.5
+_LIVER_CUT = "whether the whole liver is perfused is not judged: the field cuts it"
+_NO_PLANAR = "whether both lobes are perfused is not judged without planar views or a CT"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pattern:
-    """The category of the whole examination and the sentence that says it."""
-
-    category: Code
-    sentence: str
-    presence: Presence
-
-
-def perfusion_pattern(planar: PlanarReading | None, spect: SpectReading | None) -> Pattern:
-    """Choose the category. What forbids a judgement comes first, then what forbids treatment, then what is missing."""
-    if planar is not None and not planar.passed(gates.POCKET):
-        return Pattern(
-            category=vocabulary.PERFUSION_NON_DIAGNOSTIC,
-            sentence=(
-                "Non-diagnostic: a large part of the tracer lies in the pump pocket and did not enter the catheter."
-            ),
-            presence=Presence.INDETERMINATE,
-        )
+def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
+    """What the readings say, reduced to what the category depends on."""
     tip = _hot_tip(planar)
-    if tip is not None:
-        return Pattern(
-            category=vocabulary.PERFUSION_LOW_HOT_TIP,
-            sentence=(
-                f"Activity at the catheter tip holds {100 * tip.focus.share_fraction:.0f} % of the liver's counts: "
-                "low hepatic uptake with a hot tip, thrombosis?"
-            ),
-            presence=Presence.PRESENT,
-        )
-    organs = _extrahepatic_organs(planar, spect)
-    if organs:
-        return Pattern(
-            category=vocabulary.PERFUSION_EXTRAHEPATIC,
-            sentence=f"Extrahepatic activity suspected: {'; '.join(organs)}.",
-            presence=Presence.PRESENT,
-        )
-    missing = _missing_lobe(planar)
-    if missing:
-        return Pattern(
-            category=vocabulary.PERFUSION_INCOMPLETE,
-            sentence=f"Incomplete perfusion: no uptake in the place of the {missing} lobe: not perfused or resected.",
-            presence=Presence.PRESENT,
-        )
-    if planar is None:
-        return Pattern(
-            category=vocabulary.PERFUSION_NON_DIAGNOSTIC,
-            sentence=(
-                "SPECT alone: no extrahepatic activity detected; whether both lobes are perfused is not judged without "
-                "planar views or a CT."
-            ),
-            presence=Presence.INDETERMINATE,
-        )
-    by = "on planar views and SPECT" if spect is not None else "on planar views"
-    return Pattern(
-        category=vocabulary.PERFUSION_COMPLETE,
-        sentence=f"Uptake in both lobes of the liver; no extrahepatic activity detected {by}.",
-        presence=Presence.PRESENT,
+    foci = planar.foci if planar is not None else ()
+    certain = [item for item in foci if is_extrahepatic(item) and presence_of(item) is Presence.PRESENT]
+    possible = [item for item in foci if is_extrahepatic(item) and presence_of(item) is Presence.INDETERMINATE]
+    spect_foci = spect.foci if spect is not None else ()
+    return Facts(
+        spilt_in_pocket=planar is not None and not planar.passed(gates.POCKET),
+        hot_tip_share_fraction=tip.focus.share_fraction if tip is not None else None,
+        extrahepatic=tuple(_place(item) for item in certain),
+        possible=(
+            *(_place(item) for item in possible),
+            *(f"SPECT {focus.words} ({100 * focus.share_fraction:.1f} %)" for focus in spect_foci),
+        ),
+        missing_lobe=_missing_lobe(planar),
+        not_judged=_not_judged(planar),
+        seen_on=" and ".join(
+            name for name, reading in (("planar views", planar), ("SPECT", spect)) if reading is not None
+        ),
+        pertechnetate=any(item.whereabouts.origin is Origin.PERTECHNETATE for item in foci),
     )
 
 
-def pattern_findings(pattern: Pattern, planar: PlanarReading | None, spect: SpectReading | None) -> tuple[Finding, ...]:
+def is_extrahepatic(located: LocatedFocus) -> bool:
+    """Whether a focus bears on the question of extrahepatic perfusion at all."""
+    return located.whereabouts.origin in {Origin.EXTRAHEPATIC, Origin.AMBIGUOUS}
+
+
+def presence_of(located: LocatedFocus) -> Presence:
+    """How sure it is that a focus is what its origin says.
+
+    Device and physiologic uptake only look alike something; what no view shows apart from the liver may be a tumour.
+    """
+    origin = located.whereabouts.origin
+    if origin is Origin.DEVICE:
+        return Presence.PRESENT if located.focus.clear_of_liver else Presence.INDETERMINATE
+    if origin is Origin.PERTECHNETATE:
+        return Presence.PRESENT
+    if origin is Origin.EXTRAHEPATIC and located.focus.stands_apart:
+        return Presence.PRESENT
+    return Presence.INDETERMINATE
+
+
+def pattern_findings(
+    pattern: Pattern, facts: Facts, planar: PlanarReading | None, spect: SpectReading | None
+) -> tuple[Finding, ...]:
     """The category, and whether extrahepatic perfusion was detected."""
     evidence = []
     if planar is not None:
@@ -97,8 +83,8 @@ def pattern_findings(pattern: Pattern, planar: PlanarReading | None, spect: Spec
         Finding(
             key="extrahepatic_perfusion",
             concept=vocabulary.EXTRAHEPATIC_PERFUSION,
-            presence=_extrahepatic_presence(planar, spect),
-            sentence=_extrahepatic_sentence(planar, spect),
+            presence=extrahepatic_presence(facts),
+            sentence=extrahepatic_sentence(facts),
             evidence=tuple(key for key in evidence if key.startswith("extrahepatic")),
         ),
     )
@@ -134,6 +120,14 @@ def device_sentence(planar: PlanarReading | None) -> str:
     )
 
 
+def pertechnetate_sentence(planar: PlanarReading | None) -> str:
+    """The pattern of free pertechnetate in one sentence; empty without it."""
+    found = planar.of_origin(Origin.PERTECHNETATE) if planar is not None else ()
+    if not found:
+        return ""
+    return f"Free pertechnetate: {', '.join(item.whereabouts.words for item in found)}; not perfusion."
+
+
 def _hot_tip(planar: PlanarReading | None) -> LocatedFocus | None:
     if planar is None:
         return None
@@ -147,40 +141,13 @@ def _missing_lobe(planar: PlanarReading | None) -> str:
     return "left" if planar.split.uptake is LobeUptake.NO_LEFT else "right"
 
 
-def _extrahepatic_organs(planar: PlanarReading | None, spect: SpectReading | None) -> list[str]:
-    """Words for each focus; physiologic and device activity left out."""
-    words = [
-        f"{item.whereabouts.words} ({100 * item.focus.share_fraction:.1f} % of the liver's counts)"
-        for item in (planar.of_origin(Origin.EXTRAHEPATIC) if planar is not None else ())
-    ]
-    if spect is not None:
-        words += [f"SPECT {focus.words} ({100 * focus.share_fraction:.1f} %)" for focus in spect.foci]
-    return words
+def _not_judged(planar: PlanarReading | None) -> str:
+    if planar is None:
+        return _NO_PLANAR
+    return "" if planar.passed(gates.LIVER_IN_FIELD) else _LIVER_CUT
 
 
-def _extrahepatic_presence(planar: PlanarReading | None, spect: SpectReading | None) -> Presence:
-    foci: Sequence[LocatedFocus] = planar.of_origin(Origin.EXTRAHEPATIC) if planar is not None else ()
-    if any(item.focus.clear_of_liver for item in foci):
-        return Presence.PRESENT
-    if foci or (spect is not None and spect.foci):
-        return Presence.INDETERMINATE
-    if planar is not None and (not planar.passed(gates.POCKET) or _colloid_in_spleen(planar)):
-        return Presence.INDETERMINATE
-    return Presence.ABSENT
-
-
-def _colloid_in_spleen(planar: PlanarReading) -> bool:
-    return planar.colloid_given and any(
-        item.whereabouts.site == vocabulary.SPLEEN for item in planar.of_origin(Origin.PHYSIOLOGIC)
-    )
-
-
-def _extrahepatic_sentence(planar: PlanarReading | None, spect: SpectReading | None) -> str:
-    organs = _extrahepatic_organs(planar, spect)
-    if organs:
-        return f"Activity outside the liver: {'; '.join(organs)}."
-    if planar is not None and _colloid_in_spleen(planar):
-        return "Uptake of the spleen may be residue of the colloid; no other activity outside the liver detected."
-    if planar is not None and spect is None:
-        return "No activity outside the liver detected; planar views find about 30 % of it."
-    return "No activity outside the liver detected."
+def _place(located: LocatedFocus) -> str:
+    focus = located.focus
+    doubt = "" if focus.stands_apart or located.whereabouts.origin is Origin.AMBIGUOUS else ", not apart from the liver"
+    return f"{located.whereabouts.words} ({100 * focus.share_fraction:.1f} % of the liver's counts{doubt})"

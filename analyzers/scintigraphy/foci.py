@@ -59,6 +59,8 @@ class PlanarFocus:
         Extent of the mask.
     clear_of_liver : bool
         The outline lies at least the margin away from the liver's outline.
+    stands_apart : bool
+        Clear of the liver, or a deep valley lies between both in one view at least: no part of the liver.
     peak_row_col : (int, int)
         On the working grid.
     best_view : int
@@ -75,6 +77,7 @@ class PlanarFocus:
     front_back_ratio: float
     long_axis_mm: float
     clear_of_liver: bool
+    stands_apart: bool
     peak_row_col: tuple[int, int]
     best_view: int
 
@@ -278,6 +281,7 @@ def _measure(
     both = min(excesses) > 0.02 * max(excesses)
     counts = float(np.sqrt(excesses[0] * excesses[1])) if both else max(sum(excesses) / 2.0, 0.0)
     relative = float(np.sqrt(sum(variances))) / max(sum(excesses), 1.0)
+    valley = surface.valley(peak)
     apart_mm = ndimage.distance_transform_edt(~(regions.liver_yx & ~summed)) * pair.pixel_mm
     return PlanarFocus(
         name="",
@@ -289,7 +293,8 @@ def _measure(
         significance_sigma=float(surface.sigma_yx[peak]),
         front_back_ratio=max(excesses[0], 1.0) / max(excesses[1], 1.0),
         long_axis_mm=_long_axis_mm(mask, pair.pixel_mm),
-        clear_of_liver=bool(apart_mm[mask].min() >= thresholds.focus_clear_of_liver_mm),
+        clear_of_liver=(clear := bool(apart_mm[mask].min() >= thresholds.focus_clear_of_liver_mm)),
+        stands_apart=clear or valley < thresholds.valley_fraction,
         peak_row_col=peak,
         best_view=view_number,
     )
@@ -305,8 +310,11 @@ def _distinct(foci: list[PlanarFocus], pixel_mm: float) -> list[PlanarFocus]:
     kept: list[PlanarFocus] = []
     for focus in sorted(foci, key=lambda focus: -focus.significance_sigma):
         around = dilated(focus.mask_yx, _FOCUS_BLUR_MARGIN_MM, pixel_mm)
-        if not any((around & known.mask_yx).any() for known in kept):
+        same = next((n for n, known in enumerate(kept) if (around & known.mask_yx).any()), None)
+        if same is None:
             kept.append(focus)
+        elif focus.stands_apart:
+            kept[same] = replace(kept[same], stands_apart=True)
     return kept
 
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from analyzers import vocabulary
-from analyzers.contract import Finding, FrameRef, Grade, Measurement, Presence, Region
+from analyzers.contract import Finding, FrameRef, Grade, Measurement, Region
 from analyzers.measuring import measurement
 from analyzers.scintigraphy import gates
+from analyzers.scintigraphy.answer import is_extrahepatic, presence_of
+from analyzers.scintigraphy.foci import PlanarFocus
 from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import LocatedFocus, PlanarReading
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt
@@ -22,6 +24,20 @@ _LIVER_RGB = (0, 158, 115)
 _LUNG_RGB = (86, 180, 233)
 _FOCUS_RGB = (213, 94, 0)
 _DEVICE_RGB = (204, 121, 167)
+_FINDING_KEYS = {
+    Origin.EXTRAHEPATIC: "extrahepatic_focus",
+    Origin.AMBIGUOUS: "extrahepatic_focus",
+    Origin.DEVICE: "device_activity",
+    Origin.PHYSIOLOGIC: "physiologic_uptake",
+    Origin.PERTECHNETATE: "free_pertechnetate",
+}
+_CONCEPTS = {
+    Origin.EXTRAHEPATIC: vocabulary.EXTRAHEPATIC_PERFUSION,
+    Origin.AMBIGUOUS: vocabulary.EXTRAHEPATIC_PERFUSION,
+    Origin.DEVICE: vocabulary.DEVICE_ACTIVITY,
+    Origin.PHYSIOLOGIC: vocabulary.EXTRAHEPATIC_PERFUSION,
+    Origin.PERTECHNETATE: vocabulary.FREE_PERTECHNETATE,
+}
 
 PLANAR_SENSITIVITY = (
     "Planar views show only about 30 % of extrahepatic perfusion that SPECT/CT shows (32 % in 90 angiographies): "
@@ -54,15 +70,15 @@ def planar_regions(reading: PlanarReading) -> tuple[Region, ...]:
                 Region(name=name, label=label, type=vocabulary.LUNG, laterality=side, outlines=outlines, rgb=_LUNG_RGB)
             )
     for located in reading.foci:
-        device = located.whereabouts.origin is Origin.DEVICE
+        origin = located.whereabouts.origin
         regions.append(
             Region(
                 name=located.focus.name,
                 label=f"Focus {located.focus.name.removeprefix('focus-')}: {located.whereabouts.words}"[:64],
-                type=vocabulary.DEVICE_ACTIVITY if device else vocabulary.EXTRAHEPATIC_PERFUSION,
+                type=_CONCEPTS[origin],
                 site=located.whereabouts.site,
                 outlines=pair.outlines(located.focus.mask_yx),
-                rgb=_DEVICE_RGB if device else _FOCUS_RGB,
+                rgb=_FOCUS_RGB if is_extrahepatic(located) else _DEVICE_RGB,
             )
         )
     return tuple(regions)
@@ -75,7 +91,7 @@ def planar_measurements(reading: PlanarReading, thresholds: Thresholds) -> tuple
     if isinstance(reading.shunt, LungShunt):
         measurements += _shunt_measurements(reading, reading.shunt, frames, thresholds)
     measurements += _lobe_measurements(reading, frames)
-    extrahepatic = reading.of_origin(Origin.EXTRAHEPATIC)
+    extrahepatic = [located for located in reading.foci if is_extrahepatic(located)]
     measurements.append(
         measurement(
             "extrahepatic_focus_count",
@@ -225,22 +241,16 @@ def focus_findings(foci: Sequence[LocatedFocus]) -> tuple[Finding, ...]:
     findings = []
     for located in foci:
         focus, where = located.focus, located.whereabouts
-        concept = vocabulary.DEVICE_ACTIVITY if where.origin is Origin.DEVICE else vocabulary.EXTRAHEPATIC_PERFUSION
-        sure = focus.clear_of_liver and where.origin is not Origin.PHYSIOLOGIC
         findings.append(
             Finding(
-                key={
-                    Origin.EXTRAHEPATIC: "extrahepatic_focus",
-                    Origin.DEVICE: "device_activity",
-                    Origin.PHYSIOLOGIC: "physiologic_uptake",
-                }[where.origin],
-                concept=concept,
-                presence=Presence.PRESENT if sure else Presence.INDETERMINATE,
+                key=_FINDING_KEYS[where.origin],
+                concept=_CONCEPTS[where.origin],
+                presence=presence_of(located),
                 sentence=(
                     f"Focus {focus.name.removeprefix('focus-')}: {where.words}? {where.reason}; "
                     f"{100 * focus.share_fraction:.1f} % of the liver's counts, "
                     f"{focus.significance_sigma:.0f} standard deviations above its surroundings"
-                    f"{'' if focus.clear_of_liver else ', not clear of the liver'}."
+                    f"{_nearness(focus)}."
                 ),
                 subject=focus.name,
                 site=where.site,
@@ -248,6 +258,12 @@ def focus_findings(foci: Sequence[LocatedFocus]) -> tuple[Finding, ...]:
             )
         )
     return tuple(findings)
+
+
+def _nearness(focus: PlanarFocus) -> str:
+    if focus.clear_of_liver:
+        return ""
+    return ", beside the liver" if focus.stands_apart else ", not apart from the liver"
 
 
 def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:

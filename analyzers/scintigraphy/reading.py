@@ -9,8 +9,9 @@ from analyzers.contract import Assessed, Gate, NotAssessable, SeriesRole
 from analyzers.priors import Prior
 from analyzers.scintigraphy.answer import (
     device_sentence,
+    facts_of,
     pattern_findings,
-    perfusion_pattern,
+    pertechnetate_sentence,
     shunt_sentence,
 )
 from analyzers.scintigraphy.expectations import Role, study_roles
@@ -29,6 +30,7 @@ from analyzers.scintigraphy.spect_answer import (
     spect_segments,
 )
 from analyzers.scintigraphy.thresholds import DEFAULTS, Thresholds
+from analyzers.scintigraphy.verdict import perfusion_pattern
 from analyzers.volume import StudyImages
 
 _PLANAR_ROLES = (Role.PLANAR_MAA, Role.WHOLE_BODY)
@@ -88,11 +90,17 @@ def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) ->
         return NotAssessable(
             reasons=refused or ("Neither planar views nor a SPECT could be read.",), gates=gates, roles=roles
         )
-    pattern = perfusion_pattern(planar, spect)
-    findings = pattern_findings(pattern, planar, spect)
-    shunt = shunt_sentence(planar, thresholds)
+    facts = facts_of(planar, spect)
+    pattern = perfusion_pattern(facts)
+    findings = pattern_findings(pattern, facts, planar, spect)
+    sentences = (
+        pattern.sentence,
+        pertechnetate_sentence(planar),
+        device_sentence(planar),
+        shunt_sentence(planar, thresholds),
+    )
     return Assessed(
-        conclusion=" ".join(text for text in (pattern.sentence, device_sentence(planar), shunt) if text),
+        conclusion=" ".join(text for text in sentences if text),
         findings=(
             *findings,
             *(focus_findings(planar.foci) if planar else ()),

@@ -31,6 +31,10 @@ class Origin(StrEnum):
     EXTRAHEPATIC = "extrahepatic"
     DEVICE = "device"
     PHYSIOLOGIC = "physiologic"
+    PERTECHNETATE = "pertechnetate"
+    """Free tracer in stomach wall, thyroid, kidneys or bladder, recognised by the pattern."""
+    AMBIGUOUS = "ambiguous"
+    """Extrahepatic perfusion or something harmless: nothing in the images can tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +133,9 @@ def _is_pump_sized(focus: PlanarFocus) -> bool:
 def _left_flank(focus: PlanarFocus, place: str, *, colloid_given: bool) -> Whereabouts:
     if focus.front_back_ratio < _BEHIND and colloid_given:
         return Whereabouts(
-            origin=Origin.PHYSIOLOGIC,
+            origin=Origin.AMBIGUOUS,
             site=vocabulary.SPLEEN,
-            words="spleen, perhaps residue of the colloid",
+            words="spleen, perfused or residue of the colloid",
             reason=f"{place}; colloid was given before and stays in spleen and marrow",
         )
     if focus.front_back_ratio < _BEHIND:

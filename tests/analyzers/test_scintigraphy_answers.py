@@ -80,7 +80,9 @@ def test_a_lobe_without_uptake_is_not_perfused_or_resected(tmp_path: Path, side:
 def test_an_extrahepatic_focus_is_numbered_outlined_and_weighed(tmp_path: Path) -> None:
     result = assessed(tmp_path / "p", "extrahepatic-duodenum", "strong", seed=1002)
 
-    assert category(result) == vocabulary.PERFUSION_EXTRAHEPATIC.value
+    # It hangs from the lower edge of the liver, so it is either called suspected or said not to stand apart.
+    assert category(result) in {vocabulary.PERFUSION_EXTRAHEPATIC.value, vocabulary.PERFUSION_INDETERMINATE.value}
+    assert "duodenum" in result.conclusion
     focus = next(region for region in result.regions if region.name == "focus-1")
     assert {outline.frame.frame for outline in focus.outlines} == {1, 2}
     assert {m.key for m in result.measurements if m.subject == "focus-1"} == {
@@ -94,10 +96,13 @@ def test_tracer_spilt_round_the_pump_makes_the_study_non_diagnostic(tmp_path: Pa
     assert category(assessed(tmp_path / "p", "pocket-extravasation")) == vocabulary.PERFUSION_NON_DIAGNOSTIC.value
 
 
-def test_uptake_of_the_spleen_after_colloid_is_indeterminate(tmp_path: Path) -> None:
+def test_uptake_of_the_spleen_after_colloid_is_indeterminate_in_headline_and_finding(tmp_path: Path) -> None:
     result = assessed(tmp_path / "p", "sulfur-colloid")
 
-    assert category(result) != vocabulary.PERFUSION_EXTRAHEPATIC.value
+    assert category(result) == vocabulary.PERFUSION_INDETERMINATE.value
+    assert result.findings[1].presence is Presence.INDETERMINATE
+    assert "residue of the colloid" in result.conclusion
+    assert "no extrahepatic" not in result.conclusion.lower()
     assert any("Colloid" in text for text in result.limitations)
 
 

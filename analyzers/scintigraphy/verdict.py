@@ -1,0 +1,187 @@
+"""One table from what was found to the category of the examination and the sentence that says it.
+
+The first row that fits decides. What forbids a judgement comes first, then what forbids treatment, then what is
+missing, then what cannot be told. The finding "extrahepatic perfusion" and the category are made from the same facts,
+so that a headline cannot contradict the finding below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from analyzers import vocabulary
+from analyzers.contract import Code, Presence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the category depends on, and nothing else.
+
+    Attributes
+    ----------
+    spilt_in_pocket : bool
+        A large part of the tracer did not enter the catheter.
+    hot_tip_share_fraction : float or None
+        Counts at the catheter's tip relative to the liver's, where they rival it; else ``None``.
+    extrahepatic : tuple of str
+        Places of foci that stand apart from the liver and have no other explanation.
+    possible : tuple of str
+        Places of foci that may be extrahepatic perfusion or something else, with what else.
+    missing_lobe : str
+        ``left``, ``right``, or empty.
+    not_judged : str
+        Why completeness cannot be judged; empty where it can.
+    seen_on : str
+        ``planar views``, ``SPECT``, ``planar views and SPECT``.
+    pertechnetate : bool
+        The pattern of free pertechnetate was recognised and set apart.
+    """
+
+    spilt_in_pocket: bool = False
+    hot_tip_share_fraction: float | None = None
+    extrahepatic: tuple[str, ...] = ()
+    possible: tuple[str, ...] = ()
+    missing_lobe: str = ""
+    not_judged: str = ""
+    seen_on: str = "planar views"
+    pertechnetate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """The category of the whole examination, whether it is certain, and the sentence that says it."""
+
+    category: Code
+    sentence: str
+    presence: Presence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table: when it fits, and what is said then."""
+
+    name: str
+    fits: Callable[[Facts], bool]
+    category: Code
+    presence: Presence
+    sentence: Callable[[Facts], str]
+
+
+def _lobe(facts: Facts) -> str:
+    return f"no uptake in the place of the {facts.missing_lobe} lobe: not perfused or resected"
+
+
+def _outside(facts: Facts) -> str:
+    return {
+        Presence.PRESENT: f"extrahepatic activity suspected: {'; '.join(facts.extrahepatic)}",
+        Presence.INDETERMINATE: f"possible extrahepatic activity: {'; '.join(facts.possible)}",
+        Presence.ABSENT: f"no extrahepatic activity detected on {facts.seen_on}",
+    }[_presence_by_foci(facts)]
+
+
+def _joined(*parts: str) -> str:
+    """Clauses as one sentence each, first letters raised."""
+    return " ".join(f"{part[:1].upper()}{part[1:]}{'' if part.endswith('?') else '.'}" for part in parts if part)
+
+
+def _with_the_rest(first: str, facts: Facts) -> str:
+    """A leading clause, then whatever else was found; a row in front must not hide what stands behind it."""
+    return _joined(
+        first,
+        _outside(facts) if facts.extrahepatic or facts.possible else "",
+        _lobe(facts) if facts.missing_lobe else "",
+    )
+
+
+TABLE: tuple[Row, ...] = (
+    Row(
+        name="tracer in the pump pocket",
+        fits=lambda facts: facts.spilt_in_pocket,
+        category=vocabulary.PERFUSION_NON_DIAGNOSTIC,
+        presence=Presence.INDETERMINATE,
+        sentence=lambda facts: _with_the_rest(
+            "non-diagnostic: a large part of the tracer lies in the pump pocket and did not enter the catheter", facts
+        ),
+    ),
+    Row(
+        name="low uptake with a hot tip",
+        fits=lambda facts: facts.hot_tip_share_fraction is not None,
+        category=vocabulary.PERFUSION_LOW_HOT_TIP,
+        presence=Presence.PRESENT,
+        sentence=lambda facts: _with_the_rest(
+            f"activity at the catheter tip holds {100 * (facts.hot_tip_share_fraction or 0.0):.0f} % of the liver's "
+            "counts: low hepatic uptake with a hot tip, thrombosis?",
+            facts,
+        ),
+    ),
+    Row(
+        name="extrahepatic activity suspected",
+        fits=lambda facts: bool(facts.extrahepatic),
+        category=vocabulary.PERFUSION_EXTRAHEPATIC,
+        presence=Presence.PRESENT,
+        sentence=lambda facts: _joined(_outside(facts), _lobe(facts) if facts.missing_lobe else ""),
+    ),
+    Row(
+        name="a lobe is missing",
+        fits=lambda facts: bool(facts.missing_lobe),
+        category=vocabulary.PERFUSION_INCOMPLETE,
+        presence=Presence.PRESENT,
+        sentence=lambda facts: _joined(f"incomplete perfusion: {_lobe(facts)}", _outside(facts)),
+    ),
+    Row(
+        name="possible extrahepatic activity",
+        fits=lambda facts: bool(facts.possible),
+        category=vocabulary.PERFUSION_INDETERMINATE,
+        presence=Presence.INDETERMINATE,
+        sentence=lambda facts: _joined(
+            f"indeterminate: {_outside(facts)}", facts.not_judged or "uptake in both lobes of the liver"
+        ),
+    ),
+    Row(
+        name="completeness not judged",
+        fits=lambda facts: bool(facts.not_judged),
+        category=vocabulary.PERFUSION_INDETERMINATE,
+        presence=Presence.INDETERMINATE,
+        sentence=lambda facts: _joined(f"indeterminate: {facts.not_judged}", _outside(facts)),
+    ),
+    Row(
+        name="complete",
+        fits=lambda _: True,
+        category=vocabulary.PERFUSION_COMPLETE,
+        presence=Presence.PRESENT,
+        sentence=lambda facts: f"Uptake in both lobes of the liver; {_outside(facts)}.",
+    ),
+)
+"""Every verdict that the analyzer can give, in order of precedence; the last row always fits."""
+
+
+def perfusion_pattern(facts: Facts) -> Pattern:
+    """Choose the first row that fits."""
+    row = next(row for row in TABLE if row.fits(facts))
+    return Pattern(category=row.category, sentence=row.sentence(facts), presence=row.presence)
+
+
+def extrahepatic_presence(facts: Facts) -> Presence:
+    """Whether extrahepatic perfusion was found; a spill that outshines all else leaves it open."""
+    found = _presence_by_foci(facts)
+    return Presence.INDETERMINATE if found is Presence.ABSENT and facts.spilt_in_pocket else found
+
+
+def extrahepatic_sentence(facts: Facts) -> str:
+    """The finding in one sentence."""
+    if facts.extrahepatic or facts.possible:
+        also = "; ".join(facts.possible) if facts.extrahepatic and facts.possible else ""
+        return _joined(_outside(facts), f"possible as well: {also}" if also else "")
+    said = "no activity outside the liver detected"
+    if facts.pertechnetate:
+        said = "no activity outside the liver detected but that of free pertechnetate"
+    if facts.spilt_in_pocket:
+        return _joined(f"not to be judged beside the spill round the pump; {said}")
+    return _joined(f"{said}; planar views find about 30 % of it" if facts.seen_on == "planar views" else said)
+
+
+def _presence_by_foci(facts: Facts) -> Presence:
+    if facts.extrahepatic:
+        return Presence.PRESENT
+    return Presence.INDETERMINATE if facts.possible else Presence.ABSENT
