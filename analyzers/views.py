@@ -58,9 +58,9 @@ _RIGHT = r"(?:right|rechts?|rechte[rsn]?|droite?|der(?:ech[ao])?|destr[ao]|dx|rt
 _SIDE = r"(?:lat(?:eral(?:e|ement)?|éral[e]?)?|seitlich|zij(?:de)?|seite|profil)"
 _WORDS = {
     ANTERIOR: r"ant(?:erior[e]?|érieure?|erieure?)?|vorne?|vo[nm] vorne?|ventral[e]?|voor(?:kant|aanzicht|zijde)?"
-    r"|davanti|frente|face(?! *(?:post|ant))|a\.?p\.?",
+    r"|van voren|davanti|frontal[e]?|frente|face(?! *(?:post|ant))|a\.?p\.?",
     POSTERIOR: r"post(?:erior[e]?|érieure?|erieure?)?|(?:von )?hinten|dorsal[e]?|rücken|ruecken"
-    r"|achter(?:kant|aanzicht|zijde)?|dietro|espalda|p\.?a\.?",
+    r"|achter(?:kant|aanzicht|zijde)?|van achteren|de dos|dietro|espaldas?|p\.?a\.?",
     LEFT_LATERAL: rf"l[ \-_]?lat|{_LEFT}[ \-_]*{_SIDE}|{_SIDE}[ \-_]*{_LEFT}",
     RIGHT_LATERAL: rf"r[ \-_]?lat|{_RIGHT}[ \-_]*{_SIDE}|{_SIDE}[ \-_]*{_RIGHT}",
 }

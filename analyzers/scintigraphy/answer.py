@@ -6,12 +6,12 @@ from analyzers import vocabulary
 from analyzers.contract import Finding, Presence
 from analyzers.scintigraphy import gates
 from analyzers.scintigraphy.lobes import LobeUptake
-from analyzers.scintigraphy.planar import LocatedFocus, PlanarReading
+from analyzers.scintigraphy.planar import PlanarReading
 from analyzers.scintigraphy.shunt import LungShunt
 from analyzers.scintigraphy.spect import SpectReading
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.verdict import Facts, Pattern, extrahepatic_presence, extrahepatic_sentence
-from analyzers.scintigraphy.whereabouts import Origin
+from analyzers.scintigraphy.whereabouts import LocatedFocus, Origin
 
 _TIP_OUTSHINES_FRACTION = 0.5
 _LIVER_CUT = "whether the whole liver is perfused is not judged: the field cuts it"
@@ -125,7 +125,8 @@ def pertechnetate_sentence(planar: PlanarReading | None) -> str:
     found = planar.of_origin(Origin.PERTECHNETATE) if planar is not None else ()
     if not found:
         return ""
-    return f"Free pertechnetate: {', '.join(item.whereabouts.words for item in found)}; not perfusion."
+    places = dict.fromkeys(item.whereabouts.words for item in found)
+    return f"Free pertechnetate: {', '.join(places)}; not perfusion."
 
 
 def _hot_tip(planar: PlanarReading | None) -> LocatedFocus | None:

@@ -52,6 +52,7 @@ _NOT_CORRECTED = re.compile(
 )
 _CORRECTED = re.compile(r"\b(?:ac|ctac|irac\w*|attenuation corr\w*|schw[aä]chungskorr\w*)\b", re.IGNORECASE)
 _SPECT_WORDS = re.compile(r"\bspect\b", re.IGNORECASE)
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _PLANAR_ROLES = (Role.PLANAR_MAA, Role.WHOLE_BODY)
 
 
@@ -70,6 +71,8 @@ def role_of(series: SeriesSummary) -> RoleOf:
         return RoleOf(role=Role.CT, reason="a CT; kept for comparison, not measured yet")
     if series.modality != "NM":
         return RoleOf(role=None, reason=f"modality {series.modality or 'unknown'}")
+    if instance.sop_class_uid.startswith(_SECONDARY_CAPTURE):
+        return RoleOf(role=None, reason="a secondary capture is a picture without measurable values")
     kind = image_kind(instance)
     if kind in _NOT_READ:
         return RoleOf(role=None, reason=_NOT_READ[kind])

@@ -23,7 +23,9 @@ from analyzers.scintigraphy.spect_montage import spect_page
 from analyzers.scintigraphy.views import POSTERIOR, settle_directions
 from analyzers.volume import PlanarView, StudyImages
 
-_INCHES = (14.0, 10.0)
+_WIDTH_IN, _LEAST_HEIGHT_IN, _MOST_HEIGHT_IN = 14.0, 7.5, 14.0
+_LINE_IN = 0.163
+_TITLE_IN = 0.4
 _DPI = 100
 _TEXT_WIDTH = 62
 _LABELS = {
@@ -64,17 +66,22 @@ def _views_to_show(images: StudyImages, result: Assessed | NotAssessable) -> tup
 
 
 def _planar_page(views: Sequence[PlanarView], result: Assessed | NotAssessable) -> Picture:
-    figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white")
     regions = result.regions if isinstance(result, Assessed) else ()
-    for number, view in enumerate(views):
-        top, bottom, left, right = frame = _shown(view, regions)
-        width = 0.305
-        height = min(0.45, width * _INCHES[0] / _INCHES[1] * (bottom - top) / max(right - left, 1.0))
-        at = 0.015 + 0.315 * number
+    lines = _lines(result)
+    frames = [_shown(view, regions) for view in views]
+    width_in = 0.305 * _WIDTH_IN
+    heights_in = [width_in * (bottom - top) / max(right - left, 1.0) for top, bottom, left, right in frames]
+    # The page is as high as its pictures or its text need.
+    wanted_in = max(2.0 * (max(heights_in) + _TITLE_IN) + 0.15, len(lines) * _LINE_IN + _TITLE_IN)
+    height_in = min(max(wanted_in, _LEAST_HEIGHT_IN), _MOST_HEIGHT_IN)
+    figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=_DPI, facecolor="white")
+    for number, (view, frame, own_in) in enumerate(zip(views, frames, heights_in, strict=True)):
+        high = min(own_in, height_in / 2.0 - _TITLE_IN - 0.1) / height_in
         for row, logarithmic in enumerate((False, True)):
-            place = (at, 0.955 - height - row * (height + 0.04), width, height)
+            top = 1.0 - _TITLE_IN / height_in - row * (high + _TITLE_IN / height_in)
+            place = (0.015 + 0.315 * number, top - high, 0.305, high)
             _draw_view(figure.add_axes(place), view, regions, frame, logarithmic=logarithmic)
-    _write(figure, result)
+    _write(figure, lines, height_in)
     return Picture(name="planar", rgb=rendered(figure), frame=views[0].frame)
 
 
@@ -150,8 +157,19 @@ def _draw_region(axes: Axes, region: Region, frame: FrameRef, *, dark: bool) -> 
             )  # fmt: skip
 
 
-def _write(figure: Figure, result: Assessed | NotAssessable) -> None:
-    """The column of text on the right."""
+def _write(figure: Figure, lines: Sequence[tuple[str, str, str]], height_in: float) -> None:
+    """The column of text on the right; what has no room is said to be in the report."""
+    room = int((height_in - _TITLE_IN) / _LINE_IN)
+    kept = list(lines if len(lines) <= room else lines[: room - 1])
+    if len(kept) < len(lines):
+        kept.append(("... more in the report", "black", "normal"))
+    for number, (text, colour, weight) in enumerate(kept):
+        at = 1.0 - (0.3 + _LINE_IN * number) / height_in
+        figure.text(0.655, at, text, fontsize=8.5, color=colour, fontweight=weight, va="top")
+
+
+def _lines(result: Assessed | NotAssessable) -> list[tuple[str, str, str]]:
+    """Text, colour and weight of every line."""
     lines: list[tuple[str, str, str]] = []
     if isinstance(result, Assessed):
         lines += [(text, "black", "bold") for text in textwrap.wrap(result.conclusion, _TEXT_WIDTH)]
@@ -174,8 +192,7 @@ def _write(figure: Figure, result: Assessed | NotAssessable) -> None:
         lines.append(("", "black", "normal"))
         for limitation in result.limitations:
             lines += [(text, "#505050", "normal") for text in textwrap.wrap(limitation, _TEXT_WIDTH)]
-    for number, (text, colour, weight) in enumerate(lines[:58]):
-        figure.text(0.655, 0.965 - 0.0163 * number, text, fontsize=8.5, color=colour, fontweight=weight, va="top")
+    return lines
 
 
 def in_words(measurement: Measurement) -> str:

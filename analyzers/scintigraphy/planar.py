@@ -13,26 +13,19 @@ from analyzers.scintigraphy import gates
 from analyzers.scintigraphy.foci import PlanarFocus, find_foci, without_foci
 from analyzers.scintigraphy.landmarks import Landmarks, find_landmarks
 from analyzers.scintigraphy.lobes import LobarSplit, split_lobes
+from analyzers.scintigraphy.patterns import explained_together
 from analyzers.scintigraphy.regions import NoLiver, PlanarRegions, find_regions
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt, measure_shunt
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.tracer import tracer_of
 from analyzers.scintigraphy.views import NoPair, PlanarPair, pair_views
-from analyzers.scintigraphy.whereabouts import Origin, Whereabouts, whereabouts_of
+from analyzers.scintigraphy.whereabouts import PUMP_POCKET, LocatedFocus, Origin, whereabouts_of
 from analyzers.volume import LoadedSeries
 
 _RIGHT_FLANK_MM = -95.0
 _RIGHT_SIDE_MM = -35.0
 _LOBE_ROWS_MM = (-20.0, 150.0)
 _FAINT_FRACTION = 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocatedFocus:
-    """A focus with the guess where it lies."""
-
-    focus: PlanarFocus
-    whereabouts: Whereabouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +107,12 @@ def _measured(
     foci = tuple(focus for focus in found if not is_faint_right_lobe(focus, regions, landmarks))
     liver = without_foci(regions, foci, pair.pixel_mm)
     split = split_lobes(pair, liver, landmarks, _taken(foci, liver), thresholds)
-    located = tuple(
+    alone = [
         LocatedFocus(focus=focus, whereabouts=whereabouts_of(focus, landmarks, colloid_given=colloid_given))
         for focus in foci
-    )
-    in_pocket = sum(item.focus.share_fraction for item in located if item.whereabouts.words == "pump pocket")
+    ]
+    located = explained_together(alone, landmarks, int(np.flatnonzero(pair.field_yx.any(axis=1))[0]))
+    in_pocket = sum(item.focus.share_fraction for item in located if item.whereabouts.words == PUMP_POCKET)
     return PlanarReading(
         pair=pair,
         regions=liver,

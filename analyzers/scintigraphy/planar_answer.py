@@ -13,10 +13,10 @@ from analyzers.scintigraphy import gates
 from analyzers.scintigraphy.answer import is_extrahepatic, presence_of
 from analyzers.scintigraphy.foci import PlanarFocus
 from analyzers.scintigraphy.lobes import LobeUptake
-from analyzers.scintigraphy.planar import LocatedFocus, PlanarReading
+from analyzers.scintigraphy.planar import PlanarReading
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt
 from analyzers.scintigraphy.thresholds import Thresholds
-from analyzers.scintigraphy.whereabouts import Origin
+from analyzers.scintigraphy.whereabouts import LocatedFocus, Origin
 
 _METHOD_RAW = "Geometric mean, body background subtracted"
 _METHOD_CORRECTED = "Geometric mean, scatter and attenuation corrected"

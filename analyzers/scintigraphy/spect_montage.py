@@ -28,8 +28,10 @@ def spect_page(images: StudyImages, result: Assessed) -> Picture | None:
     if volume is None:
         return None
     standing = _standing(volume)
-    masks = [(segment, _upright(segment.mask_planes, standing)) for segment in result.segments]
     counts = _upright(np.maximum(volume.voxels_zyx, 0.0), standing)
+    shown = _occupied(counts)
+    counts = counts[shown]
+    masks = [(segment, _upright(segment.mask_planes, standing)[shown]) for segment in result.segments]
     z, y, x = (round(float(index)) for index in np.argwhere(masks[0][1]).mean(axis=0))
     step_z, step_y, step_x = volume.spacing_zyx_mm
     figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white")
@@ -47,6 +49,19 @@ def spect_page(images: StudyImages, result: Assessed) -> Picture | None:
         _draw(axes, title, image, outlines, aspect)
     middle = result.segments[0].planes[int(np.argwhere(masks[0][0].mask_planes.any(axis=(1, 2))).mean())]
     return Picture(name="spect", rgb=rendered(figure), frame=middle)
+
+
+def _occupied(counts_zyx: NDArray[np.float32]) -> tuple[slice, slice, slice]:
+    """The box that holds the patient: everything above a thousandth of the brightest voxels, and a little more."""
+    body = counts_zyx > 1e-3 * float(np.percentile(counts_zyx, 99.9))
+    slices = []
+    for axis in range(3):
+        filled = np.flatnonzero(body.any(axis=tuple(other for other in range(3) if other != axis)))
+        margin = 3
+        slices.append(
+            slice(max(0, int(filled[0]) - margin), int(filled[-1]) + 1 + margin) if filled.size else slice(None)
+        )
+    return slices[0], slices[1], slices[2]
 
 
 def _volume_of(images: StudyImages, segment: Segment) -> Volume | None:

@@ -21,8 +21,10 @@ _BEHIND = 0.8
 _COMPACT_MM = 34.0
 _PUMP_ASIDE_MM = 28.0
 _PUMP_MM = (55.0, 170.0)
-_ORGAN_WIDE_MM = 90.0
-_FAINT_FRACTION = 0.3
+_NECK_ASIDE_MM = 45.0
+NECK_ABOVE_DOME_MM = 160.0
+"""From here on, in the middle and superficial, lies the thyroid: lungs are 160 to 230 mm high above the dome."""
+PUMP_POCKET = "pump pocket"
 
 
 class Origin(StrEnum):
@@ -57,6 +59,14 @@ class Whereabouts:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedFocus:
+    """A focus with the guess where it lies."""
+
+    focus: PlanarFocus
+    whereabouts: Whereabouts
+
+
 def whereabouts_of(focus: PlanarFocus, landmarks: Landmarks, *, colloid_given: bool = False) -> Whereabouts:
     """Guess where a focus lies.
 
@@ -75,7 +85,7 @@ def whereabouts_of(focus: PlanarFocus, landmarks: Landmarks, *, colloid_given: b
     side = f"{abs(left_mm):.0f} mm {'left' if left_mm > 0 else 'right'} of the midline"
     place = f"{side}, {depth}"
     if below_dome_mm < -30.0:
-        return _above(below_dome_mm, place)
+        return _above(focus, below_dome_mm, left_mm, place)
     if below_liver_mm > 45.0:
         return _low(focus, below_liver_mm, left_mm, place)
     if left_mm > 55.0:
@@ -93,11 +103,12 @@ def _depth_words(front_back_ratio: float) -> str:
     return "alike from both sides"
 
 
-def _above(below_dome_mm: float, place: str) -> Whereabouts:
+def _above(focus: PlanarFocus, below_dome_mm: float, left_mm: float, place: str) -> Whereabouts:
     height = f"{-below_dome_mm:.0f} mm above the dome of the liver, {place}"
-    if below_dome_mm < -230.0:
+    central = abs(left_mm) < _NECK_ASIDE_MM and focus.front_back_ratio > _IN_FRONT
+    if below_dome_mm < -230.0 or (central and below_dome_mm < -NECK_ABOVE_DOME_MM):
         return Whereabouts(
-            origin=Origin.PHYSIOLOGIC,
+            origin=Origin.PERTECHNETATE,
             site=vocabulary.THYROID,
             words="neck, thyroid or salivary glands",
             reason=f"{height}; free pertechnetate collects there",
@@ -113,7 +124,7 @@ def _low(focus: PlanarFocus, below_liver_mm: float, left_mm: float, place: str) 
         return Whereabouts(
             origin=Origin.DEVICE,
             site=vocabulary.ABDOMINAL_WALL,
-            words="pump pocket",
+            words=PUMP_POCKET,
             reason=f"{height}: in the abdominal wall where pumps lie",
         )
     if below_liver_mm > 230.0 and abs(left_mm) < 40.0:
@@ -130,6 +141,11 @@ def _is_pump_sized(focus: PlanarFocus) -> bool:
     return _PUMP_MM[0] <= focus.long_axis_mm <= _PUMP_MM[1] or focus.front_back_ratio > 3.0
 
 
+def is_pump_depth(focus: PlanarFocus) -> bool:
+    """Pockets lie before the muscles of the abdominal wall: far brighter from in front."""
+    return focus.front_back_ratio > _IN_FRONT
+
+
 def _left_flank(focus: PlanarFocus, place: str, *, colloid_given: bool) -> Whereabouts:
     if focus.front_back_ratio < _BEHIND and colloid_given:
         return Whereabouts(
@@ -141,13 +157,6 @@ def _left_flank(focus: PlanarFocus, place: str, *, colloid_given: bool) -> Where
     if focus.front_back_ratio < _BEHIND:
         return Whereabouts(
             origin=Origin.EXTRAHEPATIC, site=vocabulary.SPLEEN, words="spleen (or left kidney)", reason=place
-        )
-    if focus.long_axis_mm > _ORGAN_WIDE_MM or focus.peak_fraction < _FAINT_FRACTION:
-        return Whereabouts(
-            origin=Origin.EXTRAHEPATIC,
-            site=vocabulary.STOMACH,
-            words="stomach wall, perfused or with free pertechnetate",
-            reason=f"{place}; wide or faint, as free pertechnetate in the stomach wall also is",
         )
     return Whereabouts(
         origin=Origin.EXTRAHEPATIC, site=vocabulary.STOMACH, words="stomach (or bowel in the left flank)", reason=place

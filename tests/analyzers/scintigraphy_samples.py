@@ -29,13 +29,14 @@ def instance(
     codes: Mapping[str, tuple[Code, ...]] | None = None,
     detectors: Sequence[str] = ("1", "2"),
     windows: Sequence[str] = ("1", "1"),
+    sop_class: str = NM_CLASS,
 ) -> InstanceSummary:
     """A header with as many frames as detectors are named."""
     return InstanceSummary(
         study_instance_uid="1",
         series_instance_uid=series,
         sop_instance_uid=uid,
-        sop_class_uid=NM_CLASS,
+        sop_class_uid=sop_class,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         modality=modality,
         rows=SHAPE[0],
