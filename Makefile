@@ -57,6 +57,9 @@ fuzz: $(STAMP) ## Fuzz the receiver's readers for SECONDS_EACH=300 (Python < 3.1
 		$(BIN)/python -m tests.fuzz.$$target -max_total_time=$(or $(SECONDS_EACH),300) -max_len=8192; \
 	done
 
+bench-scintigraphy: $(STAMP) ## Measure the focus detector on 512 phantoms (about 15 minutes)
+	$(BIN)/python -m tests.analyzers.scintigraphy_free_response --out docs/benchmarks/scintigraphy-foci.md
+
 format: $(STAMP) ## Let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

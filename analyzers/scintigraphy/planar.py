@@ -101,7 +101,7 @@ def _measured(
     thresholds: Thresholds,
     *,
     colloid_given: bool,
-) -> PlanarReading:
+) -> PlanarReading | PlanarRefusal:
     found = find_foci(pair, regions, thresholds)
     landmarks = find_landmarks(pair, without_foci(regions, found, pair.pixel_mm))
     foci = tuple(focus for focus in found if not is_faint_right_lobe(focus, regions, landmarks))
@@ -111,6 +111,8 @@ def _measured(
         LocatedFocus(focus=focus, whereabouts=whereabouts_of(focus, landmarks, colloid_given=colloid_given))
         for focus in foci
     ]
+    if reason := _outshone(alone):
+        return PlanarRefusal(reasons=(reason,), gates=checked)
     located = explained_together(alone, landmarks, int(np.flatnonzero(pair.field_yx.any(axis=1))[0]))
     in_pocket = sum(item.focus.share_fraction for item in located if item.whereabouts.words == PUMP_POCKET)
     return PlanarReading(
@@ -126,6 +128,19 @@ def _measured(
             gates.liver_side_gate(split.left_share_fraction, split.left_to_right_level),
             gates.pocket_gate(in_pocket / (1.0 + in_pocket), thresholds),
         ),
+    )
+
+
+def _outshone(foci: Sequence[LocatedFocus]) -> str:
+    """Why the liver was not recognised: a region elsewhere, no device, holds more counts than what was taken for it."""
+    brightest = max(
+        (item.focus.share_fraction for item in foci if item.whereabouts.origin is not Origin.DEVICE), default=0.0
+    )
+    if brightest <= 1.0:
+        return ""
+    return (
+        f"A region outside what looks like the liver holds {100 * brightest:.0f} % of its counts: "
+        "which of them is the liver cannot be told."
     )
 
 

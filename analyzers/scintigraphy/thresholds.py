@@ -75,27 +75,26 @@ class Thresholds:
     focus_sigma: float = 5.0
     """Least significance of a focus over its surroundings under counting statistics (derived: one false peak in
     some million pixels)."""
-    focus_peak_fraction: float = 0.05
+    focus_peak_fraction: float = 0.03
     """Least excess of a focus' peak, as a share of the liver's median level (derived: 1 % of the liver's counts
-    spread over a patch of 50 square cm)."""
+    spread over a patch of 80 square cm)."""
     background_error_fraction: float = 0.12
     """Relative error of the modelled background, added to counting statistics (derived from fitted halos)."""
     focus_clear_of_liver_mm: float = 12.0
     """A peak nearer to the liver's outline is not clear of it (derived: the lower end of 10 to 15 mm)."""
-    valley_fraction: float = 0.35
-    """A peak is apart from the liver if the way there sinks below this share of the lower of both (derived: two edges
-    of one FWHM leave a third between them)."""
-    appendage_valley_fraction: float = 0.80
-    """The same for what hangs narrowly from the lower edge of the liver, where duodenum and pancreas lie."""
+    least_focus_share_fraction: float = 0.002
+    """Foci with fewer counts than this share of the liver's are not reported (practice: misperfusion that matters has
+    one per cent and more; derived: below, texture of the halo is as bright)."""
+    focus_probability: float = 0.30
+    """A peak that is less probably a focus of its own is left to the liver (measured: the operating point of
+    docs/benchmarks/scintigraphy-foci.md)."""
+    sure_focus_probability: float = 0.85
+    """From here on a focus is called present, and below possible (derived: one in seven may be wrong)."""
     tip_peak_fraction: float = 1.4
     """A compact peak this much above the liver's level is the tip of a catheter, or a small hot tumour (derived: a
     tumour of 20 mm and five times the uptake of liver reaches it at most)."""
     tip_extent_mm: float = 33.0
     """Extent at half the peak's height below which a peak is compact (derived: three FWHM of the camera's blur)."""
-    behind_valley_fraction: float = 0.60
-    """The same for what is bright from behind and faint from in front, as spleen is and a left lobe is not."""
-    behind_ratio: float = 2.0
-    """How much brighter from behind than from in front, each relative to the liver (derived: attenuation of 5 cm)."""
 
     # --- lobes ---
     absent_left_fraction: float = 0.06

@@ -22,6 +22,13 @@ _COMPACT_MM = 34.0
 _PUMP_ASIDE_MM = 28.0
 _PUMP_MM = (55.0, 170.0)
 _NECK_ASIDE_MM = 45.0
+_LUNG_LONG_MM = 140.0
+_PUMP_IN_FRONT = 2.5
+_UNDER_THE_SKIN = 8.0
+_PUMP_BELOW_DOME_MM = 100.0
+_POCKET_BRIGHT_FRACTION = 0.3
+_TIP_BELOW_LIVER_MM = 10.0
+_KIDNEY_FAINT_FRACTION = 0.2
 NECK_ABOVE_DOME_MM = 160.0
 """From here on, in the middle and superficial, lies the thyroid: lungs are 160 to 230 mm high above the dome."""
 PUMP_POCKET = "pump pocket"
@@ -86,13 +93,20 @@ def whereabouts_of(focus: PlanarFocus, landmarks: Landmarks, *, colloid_given: b
     place = f"{side}, {depth}"
     if below_dome_mm < -30.0:
         return _above(focus, below_dome_mm, left_mm, place)
+    if _is_under_the_skin(focus) and below_dome_mm > _PUMP_BELOW_DOME_MM:
+        return Whereabouts(
+            origin=Origin.DEVICE,
+            site=vocabulary.ABDOMINAL_WALL,
+            words=PUMP_POCKET,
+            reason=f"{place}: far brighter, so directly under the skin, where pumps lie",
+        )
     if below_liver_mm > 45.0:
         return _low(focus, below_liver_mm, left_mm, place)
     if left_mm > 55.0:
         return _left_flank(focus, place, colloid_given=colloid_given)
     if left_mm < -35.0:
         return _right_flank(focus, place)
-    return _central(focus, left_mm, place)
+    return _central(focus, left_mm, below_liver_mm, place)
 
 
 def _depth_words(front_back_ratio: float) -> str:
@@ -105,6 +119,10 @@ def _depth_words(front_back_ratio: float) -> str:
 
 def _above(focus: PlanarFocus, below_dome_mm: float, left_mm: float, place: str) -> Whereabouts:
     height = f"{-below_dome_mm:.0f} mm above the dome of the liver, {place}"
+    if focus.long_axis_mm > _LUNG_LONG_MM:
+        return Whereabouts(
+            origin=Origin.PHYSIOLOGIC, site=vocabulary.LUNG, words="lung", reason=f"{height}; as long as a lung"
+        )
     central = abs(left_mm) < _NECK_ASIDE_MM and focus.front_back_ratio > _IN_FRONT
     if below_dome_mm < -230.0 or (central and below_dome_mm < -NECK_ABOVE_DOME_MM):
         return Whereabouts(
@@ -120,7 +138,7 @@ def _above(focus: PlanarFocus, below_dome_mm: float, left_mm: float, place: str)
 
 def _low(focus: PlanarFocus, below_liver_mm: float, left_mm: float, place: str) -> Whereabouts:
     height = f"{below_liver_mm:.0f} mm below the liver, {place}"
-    if abs(left_mm) > _PUMP_ASIDE_MM and focus.front_back_ratio > _IN_FRONT and _is_pump_sized(focus):
+    if abs(left_mm) > _PUMP_ASIDE_MM and is_pump_depth(focus) and _is_pump_sized(focus):
         return Whereabouts(
             origin=Origin.DEVICE,
             site=vocabulary.ABDOMINAL_WALL,
@@ -141,9 +159,14 @@ def _is_pump_sized(focus: PlanarFocus) -> bool:
     return _PUMP_MM[0] <= focus.long_axis_mm <= _PUMP_MM[1] or focus.front_back_ratio > 3.0
 
 
+def _is_under_the_skin(focus: PlanarFocus) -> bool:
+    """Eight times the counts from in front: 18 cm of tissue behind and next to none before (0.12 per cm)."""
+    return focus.front_back_ratio > _UNDER_THE_SKIN and focus.peak_fraction > _POCKET_BRIGHT_FRACTION
+
+
 def is_pump_depth(focus: PlanarFocus) -> bool:
     """Pockets lie before the muscles of the abdominal wall: far brighter from in front."""
-    return focus.front_back_ratio > _IN_FRONT
+    return focus.front_back_ratio > _PUMP_IN_FRONT
 
 
 def _left_flank(focus: PlanarFocus, place: str, *, colloid_given: bool) -> Whereabouts:
@@ -164,8 +187,15 @@ def _left_flank(focus: PlanarFocus, place: str, *, colloid_given: bool) -> Where
 
 
 def _right_flank(focus: PlanarFocus, place: str) -> Whereabouts:
-    if focus.front_back_ratio < _BEHIND:
+    if focus.front_back_ratio < _BEHIND and focus.peak_fraction < _KIDNEY_FAINT_FRACTION:
         return Whereabouts(origin=Origin.PHYSIOLOGIC, site=vocabulary.KIDNEY, words="right kidney", reason=place)
+    if focus.front_back_ratio < _BEHIND:
+        return Whereabouts(
+            origin=Origin.EXTRAHEPATIC,
+            site=vocabulary.DUODENUM,
+            words="duodenum or right kidney",
+            reason=f"{place}; brighter than what kidneys usually hold",
+        )
     return Whereabouts(
         origin=Origin.EXTRAHEPATIC,
         site=vocabulary.DUODENUM,
@@ -174,8 +204,9 @@ def _right_flank(focus: PlanarFocus, place: str) -> Whereabouts:
     )
 
 
-def _central(focus: PlanarFocus, left_mm: float, place: str) -> Whereabouts:
-    if focus.long_axis_mm < _COMPACT_MM and focus.peak_fraction > 0.8:
+def _central(focus: PlanarFocus, left_mm: float, below_liver_mm: float, place: str) -> Whereabouts:
+    near = below_liver_mm < _TIP_BELOW_LIVER_MM
+    if near and focus.long_axis_mm < _COMPACT_MM and focus.peak_fraction > 0.8:
         return Whereabouts(
             origin=Origin.DEVICE,
             site=vocabulary.CATHETER,

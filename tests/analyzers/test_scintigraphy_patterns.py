@@ -36,6 +36,7 @@ def focus(
         front_back_ratio=ratio,
         long_axis_mm=axis_mm,
         clear_of_liver=True,
+        probability=0.95,
         stands_apart=True,
         peak_row_col=(row, column),
         best_view=0,
@@ -47,7 +48,7 @@ STOMACH = focus(70, 90)
 COMPACT_STOMACH = focus(70, 90, axis_mm=50.0, peak=0.6)
 THYROID = focus(15, -190, axis_mm=35.0)
 BLADDER = focus(0, 460)
-KIDNEY = focus(-60, 100, ratio=0.4, axis_mm=45.0)
+KIDNEY = focus(-60, 100, ratio=0.4, axis_mm=45.0, peak=0.12)
 BOWEL = focus(20, 240)
 
 
@@ -95,7 +96,7 @@ def test_perfused_bowel_stays_extrahepatic_beside_free_pertechnetate() -> None:
 
 
 def test_patches_near_a_pump_pocket_are_the_same_pocket() -> None:
-    pocket, patch = focus(80, 300), focus(45, 245, axis_mm=40.0)
+    pocket, patch = focus(80, 300, ratio=4.0), focus(45, 245, ratio=2.8, axis_mm=40.0)
 
     assert pocket.whereabouts.words == "pump pocket"
     assert patch.whereabouts.words != "pump pocket"
