@@ -13,6 +13,7 @@ from analyzers.phantoms.nuclear_headers import (
     IN_111_WINDOW,
     LOWER_SCATTER,
     PHOTOPEAK,
+    UPPER_SCATTER,
     EnergyWindow,
     NuclearSeries,
     Tracer,
@@ -109,8 +110,10 @@ def planar_exam(scene: Scene) -> PlanarExam:
         remaining = colloid_source(scene, begun_at - dt.timedelta(minutes=40))
         expected = summed(expected, expected_views(scene, remaining, series, views))
     images = [expected.peak]
-    if request.has("scatter-window"):
+    if request.has("scatter-window") or request.has("triple-window"):
         images.append(expected.lower)
+    if request.has("triple-window"):
+        images.append(expected.upper)
     if request.has("dual-isotope"):
         indium = Source(activity_zyx=draw_colloid(scene.body, request), tracer=tracers[1])
         other = expected_views(scene, indium, series, views)
@@ -133,6 +136,8 @@ def _tracers_and_windows(
     """What is declared in the header of the perfusion series."""
     if request.has("dual-isotope"):
         return (tracer, indium_cells(begun_at)), (PHOTOPEAK, IN_111_WINDOW)
+    if request.has("triple-window"):
+        return (tracer,), (PHOTOPEAK, LOWER_SCATTER, UPPER_SCATTER)
     if request.has("scatter-window"):
         return (tracer,), (PHOTOPEAK, LOWER_SCATTER)
     return (tracer,), (PHOTOPEAK,)

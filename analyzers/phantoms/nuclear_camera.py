@@ -109,6 +109,10 @@ class View:
         """
         return np.asarray(0.04 * self.primary + 0.95 * self.scatter, np.float32)
 
+    def upper_window(self) -> FloatArray:
+        """Counts from 154 to 168 keV: the other tail of the peak, and next to no scatter, which only loses energy."""
+        return np.asarray(0.03 * self.primary + 0.01 * self.scatter, np.float32)
+
 
 def turned(volume_zyx: FloatArray, start_angle_deg: float) -> FloatArray:
     """Turn a map so that the detector looks along increasing y from the front of the array.

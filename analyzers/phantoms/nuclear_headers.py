@@ -54,6 +54,7 @@ class EnergyWindow:
 
 PHOTOPEAK = EnergyWindow(name="Tc99m Peak", lower_kev=126.0, upper_kev=154.0)
 LOWER_SCATTER = EnergyWindow(name="Tc99m Scatter", lower_kev=108.0, upper_kev=126.0)
+UPPER_SCATTER = EnergyWindow(name="Tc99m Upper", lower_kev=154.0, upper_kev=168.0)
 IN_111_WINDOW = EnergyWindow(name="In111 245", lower_kev=220.5, upper_kev=269.5)
 
 

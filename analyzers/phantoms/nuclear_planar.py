@@ -1,7 +1,7 @@
 """Planar acquisitions: static views, whole-body scan, infusion series, with one or two energy windows."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +30,13 @@ class Expected:
 
     Attributes
     ----------
-    peak, lower : mapping of view to (rows, columns) float32
-        In the photopeak window, and in the window below it.
+    peak, lower, upper : mapping of view to (rows, columns) float32
+        In the photopeak window, in the window below it and in the one above.
     """
 
     peak: Mapping[str, FloatArray]
     lower: Mapping[str, FloatArray]
+    upper: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 def planar_views(request: PhantomRequest) -> tuple[str, ...]:
@@ -56,12 +57,13 @@ def expected_views(scene: Scene, source: Source, series: NuclearSeries, views: t
     length_mm = scene.body.grid.shape_zyx[0] * series.pixel_mm
     seconds = series.frame_s * (_SCAN_APERTURE_MM / length_mm if whole_body else 1.0)
     in_air = np.float32(source.activity_mbq(series.begun_at) * series.collimator.sensitivity_cps_per_mbq * seconds)
-    peak, lower = {}, {}
+    peak, lower, upper = {}, {}, {}
     for view in views:
         seen = view_of(scene, source.activity_zyx, camera, view)
         peak[view] = exposed(seen.photopeak() * in_air, series.pixel_mm, whole_body)
         lower[view] = exposed(seen.lower_window() * in_air, series.pixel_mm, whole_body)
-    return Expected(peak=peak, lower=lower)
+        upper[view] = exposed(seen.upper_window() * in_air, series.pixel_mm, whole_body)
+    return Expected(peak=peak, lower=lower, upper=upper)
 
 
 def summed(first: Expected, second: Expected) -> Expected:
@@ -69,6 +71,7 @@ def summed(first: Expected, second: Expected) -> Expected:
     return Expected(
         peak={view: image + second.peak[view] for view, image in first.peak.items()},
         lower={view: image + second.lower[view] for view, image in first.lower.items()},
+        upper={view: image + second.upper.get(view, np.float32(0)) for view, image in first.upper.items()},
     )
 
 

@@ -25,6 +25,7 @@ VARIANTS = {
     "no-planar": "without static views; ask for a tomography too",
     "whole-body": "whole-body scan from head to thighs in place of static views",
     "scatter-window": "a second energy window below the photopeak",
+    "triple-window": "energy windows on both sides of the photopeak",
     "dual-isotope": "a second nuclide (In-111) with its own window",
     "sulfur-colloid": "a liver scan with intravenous colloid was made first, and shines through",
     "dynamic": "the infusion as a dynamic series too",
@@ -69,7 +70,7 @@ CONFLICTS = (
     frozenset({"views-by-startangle", "views-by-text"}),
     frozenset({"no-posterior", "laterals"}),
     frozenset({"whole-body", "laterals"}),
-    frozenset({"scatter-window", "dual-isotope"}),
+    frozenset({"scatter-window", "triple-window", "dual-isotope"}),
     frozenset({"lung-shunt-high", "lung-shunt-raised"}),
     # A scan of the whole body and the field of a tomography lie at different heights.
     *(frozenset({"whole-body", name}) for name in ("dynamic", "tomo", "spect", "spect-nac", "spect-ct")),

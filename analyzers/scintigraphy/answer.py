@@ -96,9 +96,10 @@ def shunt_sentence(planar: PlanarReading | None, thresholds: Thresholds) -> str:
         return ""
     shunt = planar.shunt
     least = "at least " if shunt.at_least else ""
+    plain = "uncorrected" if planar.pair.scatter_yx is None else "corrected for scatter by windows alone"
     sentence = (
         f"Lung shunt {least}{100 * shunt.corrected:.1f} % (95 % interval {100 * shunt.corrected_low:.1f} to "
-        f"{100 * shunt.corrected_high:.1f} %; uncorrected {100 * shunt.raw:.1f} %)"
+        f"{100 * shunt.corrected_high:.1f} %; {plain} {100 * shunt.raw:.1f} %)"
     )
     if shunt.corrected >= thresholds.high_shunt_fraction:
         return f"{sentence}: high."

@@ -150,7 +150,7 @@ def _measure(
         share_uncertainty=1.96 * relative * counts / liver_mean,
         peak_fraction=height / surface.level,
         significance_sigma=float(surface.sigma_yx[place]),
-        front_back_ratio=max(excesses[0], 1.0) / max(excesses[1], 1.0),
+        front_back_ratio=max(excesses[0], 1.0) / (max(excesses[1], 1.0) * pair.posterior_scale),
         long_axis_mm=long_axis_mm(mask, pair.pixel_mm),
         clear_of_liver=bool(apart_mm[mask].min() >= thresholds.focus_clear_of_liver_mm),
         probability=probability,

@@ -24,6 +24,8 @@ _PEAK_DISTANCE_MM = 14.0
 _LUNG_MARGIN_MM = 12.0
 _SADDLE_STEPS = 14
 _TIGHT_FRACTION = 0.45
+_LOOSE_FRACTION = 0.20
+_LEAST_TAIL_MM2 = 350.0
 _APPENDAGE_RADIUS_MM = 24.0
 _APPENDAGE_MARGIN_MM = 15.0
 FOCUS_EDGE_FRACTION = 0.5
@@ -86,7 +88,8 @@ def find_peaks(
     usual_side = landmarks.left_of_midline_mm(float(np.argwhere(surfaces[0].core_yx)[:, 1].mean())) < 0.0
     found = []
     for number, (own, other) in enumerate((surfaces, surfaces[::-1])):
-        for place in _places(own, pair, thresholds):
+        maxima = _places(own, pair, thresholds)
+        for place in (*maxima, *_tails(own, maxima, pair, thresholds)):
             if lungs[place]:
                 continue
             ratio = (float(own.excess_yx[place]) / own.level) / max(float(other.excess_yx[place]) / other.level, 1e-3)
@@ -96,7 +99,7 @@ def find_peaks(
                 outside_liver_mm=float(outside[place]) * pair.pixel_mm,
                 left_of_midline_mm=landmarks.left_of_midline_mm(place[1]) if usual_side else 0.0,
                 below_liver_mm=landmarks.below_liver_mm(place[0]),
-                hangs_below=bool(appendage[place]),
+                hangs_below=bool(appendage[place]) or place not in maxima,
                 compact=is_compact(own, place, pair.pixel_mm, thresholds),
                 brighter_from_behind=number == 1 and ratio > _BRIGHTER_FROM_BEHIND,
             )
@@ -140,6 +143,29 @@ def _places(surface: Surface, pair: PlanarPair, thresholds: Thresholds) -> list[
     )
     places = ((int(row), int(col)) for row, col in np.argwhere(kept))
     return sorted(places, key=lambda place: -float(surface.excess_yx[place]))
+
+
+def _tails(
+    surface: Surface, maxima: list[tuple[int, int]], pair: PlanarPair, thresholds: Thresholds
+) -> list[tuple[int, int]]:
+    """Where something narrow hangs from the lower edge of the liver without a maximum of its own: its brightest pixel.
+
+    Duodenum and gallbladder beside the liver fade into it without a valley, and are told by their shape alone.
+    """
+    loose = (surface.excess_yx > _LOOSE_FRACTION * surface.level) & pair.field_yx
+    labels, count = ndimage.label(loose)
+    core = np.unique(labels[surface.core_yx])
+    body = np.asarray(np.isin(labels, core[core > 0]), np.bool_) if count else loose
+    labels, count = ndimage.label(caudal_appendage(body, pair.pixel_mm) & body)
+    tails = []
+    for number in range(1, count + 1):
+        tail = labels == number
+        if tail.sum() * pair.pixel_mm**2 < _LEAST_TAIL_MM2 or any(tail[place] for place in maxima):
+            continue
+        row, column = np.unravel_index(int(np.argmax(np.where(tail, surface.excess_yx, -np.inf))), tail.shape)
+        if surface.sigma_yx[row, column] >= thresholds.focus_sigma:
+            tails.append((int(row), int(column)))
+    return tails
 
 
 def caudal_appendage(mask_yx: NDArray[np.bool_], pixel_mm: float) -> NDArray[np.bool_]:

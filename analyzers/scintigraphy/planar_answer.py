@@ -16,6 +16,7 @@ from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import PlanarReading
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt
 from analyzers.scintigraphy.thresholds import Thresholds
+from analyzers.scintigraphy.views import PlanarPair
 from analyzers.scintigraphy.whereabouts import LocatedFocus, Origin
 
 _METHOD_RAW = "Geometric mean, body background subtracted"
@@ -131,7 +132,7 @@ def _shunt_measurements(
             uncertainty=shunt.raw_uncertainty,
             method=_METHOD_RAW,
             grade=grade,
-            remark="; ".join(("not corrected for scatter and attenuation: too high by nature", *limits)),
+            remark="; ".join((_raw_remark(reading.pair), *limits)),
         ),
         measurement(
             "lung_shunt_fraction_corrected",
@@ -155,6 +156,13 @@ def _shunt_measurements(
             lines=lungs,
         ),
     ]
+
+
+def _raw_remark(pair: PlanarPair) -> str:
+    by_windows = [words for words in pair.corrections if "energy window" in words]
+    if by_windows:
+        return f"{by_windows[0]}, not corrected for attenuation: too high by nature"
+    return "not corrected for scatter and attenuation: too high by nature"
 
 
 def shunt_limits(reading: PlanarReading, shunt: LungShunt) -> tuple[str, ...]:
@@ -266,9 +274,18 @@ def _nearness(focus: PlanarFocus) -> str:
     return ", beside the liver" if focus.stands_apart else ", not apart from the liver"
 
 
+def corrections_sentence(pair: PlanarPair) -> str:
+    """What was corrected before measuring, and what no header allows."""
+    if not pair.corrections:
+        return "Counts are as received: no energy window for scatter and no dead time is stated."
+    scatter = any(words.startswith("scatter by") and "window" in words for words in pair.corrections)
+    which = " Scatter by windows is taken from the lung shunt that is not corrected for attenuation." if scatter else ""
+    return f"Corrected: {'; '.join(pair.corrections)}.{which}"
+
+
 def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:
     """What a reader of the planar result must know."""
-    limitations = [PLANAR_SENSITIVITY, HIDDEN_BY_LIVER, *reading.pair.remarks]
+    limitations = [PLANAR_SENSITIVITY, HIDDEN_BY_LIVER, *reading.pair.remarks, corrections_sentence(reading.pair)]
     if isinstance(reading.shunt, NoShunt):
         limitations.append(f"Lung shunt fraction not assessable. {reading.shunt.reason}")
     elif limits := shunt_limits(reading, reading.shunt):

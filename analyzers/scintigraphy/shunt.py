@@ -1,10 +1,11 @@
 """Lung shunt fraction from the geometric means of opposite views.
 
 *Raw*: ``L / (L + H)`` with L and H the geometric means of anterior and posterior counts in lungs and liver, less the
-level of the body; what planar work-up reports, known to be too high (scatter from the liver lies over the lungs, and
-lungs attenuate less).
+level of the body, and less the scatter by energy windows where there are any; what planar work-up reports, known to be
+too high (scatter from the liver lies over the lungs, and lungs attenuate less).
 
-*Corrected*: the fitted halo of scatter is removed from both regions, the lung counts are divided by the share of lung
+*Corrected*: from the photopeak alone, whether there are windows or not, so that it means the same in every study: the
+fitted halo of scatter is removed from both regions, the lung counts are divided by the share of lung
 that is not hidden by the liver, and multiplied by k, the ratio of attenuation factors of liver and lung:
 ``k L' / (k L' + H')``. k differs between patients; its published range gives most of the interval.
 """
@@ -84,9 +85,10 @@ def measure_shunt(pair: PlanarPair, regions: PlanarRegions, thresholds: Threshol
         )
     seen = bool(regions.lungs_yx.any())
     lungs_yx = regions.lungs_yx if seen else expected_lungs(pair, regions)
+    scatter_yx = pair.scatter_yx or (np.zeros(lungs_yx.shape), np.zeros(lungs_yx.shape))
     front, back = (
-        _sums(view, halo.counts_yx, halo.flat_yx, regions, lungs_yx, pair.pixel_mm)
-        for view, halo in zip(pair.counts_yx, regions.halos, strict=True)
+        _sums(view, halo.counts_yx, halo.flat_yx + scatter, regions, lungs_yx, pair.pixel_mm)
+        for view, halo, scatter in zip(pair.counts_yx, regions.halos, scatter_yx, strict=True)
     )
     liver = _geometric_mean(front.liver_less_body, back.liver_less_body)
     liver_primary = _geometric_mean(front.liver_less_halo, back.liver_less_halo)

@@ -85,7 +85,7 @@ class Thresholds:
     least_focus_share_fraction: float = 0.002
     """Foci with fewer counts than this share of the liver's are not reported (practice: misperfusion that matters has
     one per cent and more; derived: below, texture of the halo is as bright)."""
-    focus_probability: float = 0.30
+    focus_probability: float = 0.15
     """A peak that is less probably a focus of its own is left to the liver (measured: the operating point of
     docs/benchmarks/scintigraphy-foci.md)."""
     sure_focus_probability: float = 0.85

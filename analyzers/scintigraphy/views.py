@@ -19,6 +19,7 @@ from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours
 
 from analyzers.contract import Outline
+from analyzers.scintigraphy.corrections import camera_corrections, posterior_scale, scatter_under
 from analyzers.scintigraphy.thresholds import DEFAULTS, Thresholds
 from analyzers.volume import PlanarView
 
@@ -47,6 +48,12 @@ class PlanarPair:
     shift_mm : (row, column)
         How far the mirrored posterior view would have to be moved to lie best on the anterior one. Not applied.
     remarks : tuple of str
+    scatter_yx : (anterior, posterior) of (rows, columns) float64, or None
+        Scatter by energy windows, on the working grid; not subtracted from the counts here.
+    corrections : tuple of str
+        What the headers allow to be corrected.
+    posterior_scale : float
+        Multiplies posterior counts where they are compared with anterior ones (duration and decay between the views).
     """
 
     anterior: PlanarView
@@ -58,6 +65,9 @@ class PlanarPair:
     field_yx: NDArray[np.bool_]
     shift_mm: tuple[float, float] = (0.0, 0.0)
     remarks: tuple[str, ...] = ()
+    scatter_yx: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    corrections: tuple[str, ...] = ()
+    posterior_scale: float = 1.0
 
     @property
     def views(self) -> tuple[PlanarView, PlanarView]:
@@ -169,7 +179,7 @@ def pair_views(views: Sequence[PlanarView], thresholds: Thresholds = DEFAULTS) -
     unread = len(directed) - 2
     if unread:
         remarks = (*remarks, f"{unread} further view(s) were not read; the pair with the most counts was.")
-    return _on_working_grid(best[0], best[1], remarks, thresholds)
+    return _on_working_grid(best[0], best[1], remarks, views, thresholds)
 
 
 def settle_directions(views: Sequence[PlanarView]) -> tuple[tuple[PlanarView, ...], tuple[str, ...]]:
@@ -242,7 +252,11 @@ def _fitness(pair: tuple[PlanarView, PlanarView]) -> tuple[float, float]:
 
 
 def _on_working_grid(
-    front: PlanarView, back: PlanarView, remarks: tuple[str, ...], thresholds: Thresholds
+    front: PlanarView,
+    back: PlanarView,
+    remarks: tuple[str, ...],
+    every_view: Sequence[PlanarView],
+    thresholds: Thresholds,
 ) -> PlanarPair | NoPair:
     spacing_mm = _spacing_mm(front) or _spacing_mm(back)
     if spacing_mm is None:
@@ -255,6 +269,14 @@ def _on_working_grid(
     binning = max(1, int(np.ceil(thresholds.least_pixel_mm / source_mm - 0.01)))
     front_yx = _summed(front.counts, binning)
     back_yx = _summed(back.counts[:, ::-1], binning)
+    scatter: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    front_scatter, back_scatter = (scatter_under(view, every_view, source_mm) for view in (front, back))
+    scale, timing = posterior_scale(front, back)
+    corrections = tuple(f"depth from {words}" for words in timing)
+    if front_scatter is not None and back_scatter is not None:
+        scatter = (_summed(front_scatter.counts, binning), _summed(back_scatter.counts[:, ::-1], binning))
+        corrections = (f"scatter by {front_scatter.words}", *corrections)
+    corrections += tuple(f"{name} by the camera" for name in camera_corrections(front.header))
     return PlanarPair(
         anterior=front,
         posterior=back,
@@ -263,8 +285,11 @@ def _on_working_grid(
         pixel_mm=source_mm * binning,
         binning=binning,
         field_yx=field_of_view(front_yx + back_yx),
+        scatter_yx=scatter,
         shift_mm=_shift_mm(front_yx, back_yx, source_mm * binning),
         remarks=remarks,
+        corrections=corrections,
+        posterior_scale=scale,
     )
 
 
@@ -273,7 +298,7 @@ def _spacing_mm(view: PlanarView) -> tuple[float, float] | None:
     return spacing_mm if spacing_mm is not None and min(spacing_mm) > 0 else None
 
 
-def _summed(counts: NDArray[np.float32], binning: int) -> NDArray[np.float64]:
+def _summed(counts: NDArray[np.float32] | NDArray[np.float64], binning: int) -> NDArray[np.float64]:
     """Block sums; edges are padded with zeros so that no count is lost."""
     rows, columns = counts.shape
     padded = np.pad(counts.astype(np.float64), ((0, -rows % binning), (0, -columns % binning)))

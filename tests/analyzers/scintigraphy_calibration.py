@@ -1,6 +1,6 @@
 """Fit the weights of the focus detector on development phantoms and print them with their calibration.
 
-``python -m tests.analyzers.scintigraphy_calibration`` takes about three minutes. The weights are then copied, rounded,
+``python -m tests.analyzers.scintigraphy_calibration`` takes about seven minutes. The weights are then copied, rounded,
 into ``analyzers/scintigraphy/likelihood.py``.
 """
 
@@ -77,7 +77,7 @@ def _logistic(score: NDArray[np.float64]) -> NDArray[np.float64]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print weights and calibration."""
     parser = argparse.ArgumentParser(prog="python -m tests.analyzers.scintigraphy_calibration", description=__doc__)
-    parser.add_argument("--studies", type=int, default=160)
+    parser.add_argument("--studies", type=int, default=360)
     parser.add_argument("--first-seed", type=int, default=20001)
     parser.add_argument("--phantoms", type=Path, help="folder that keeps the phantoms for another run")
     options = parser.parse_args(arguments)
