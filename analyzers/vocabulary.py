@@ -177,6 +177,7 @@ EXTRAHEPATIC_PEAK = _private("EHPEAK", "Peak of extrahepatic focus relative to l
 EXTRAHEPATIC_SIGNIFICANCE = _private("EHSIGMA", "Excess of focus in standard deviations of background")
 LEFT_LOBE_SHARE = _private("LEFTSHARE", "Share of liver counts left of the dividing line")
 LEFT_TO_RIGHT_LEVEL = _private("LEFTLEVEL", "Left to right uptake level of the liver")
+PERFUSED_OUTLINE_SHARE = _private("PERFSHARE", "Share of the colloid outline of the liver with perfusion")
 PERFUSED_VOLUME = _private("PERFVOL", "Perfused volume of the liver")
 
 # --- derivations and methods -------------------------------------------------------------------------------
@@ -262,6 +263,9 @@ QUANTITIES: Mapping[str, Quantity] = {
     "lung_geometric_mean_counts": Quantity(concept=PLANAR_ACTIVITY, unit=COUNTS, derivation=TOTAL),
     "left_lobe_share": Quantity(concept=LEFT_LOBE_SHARE, unit=RATIO),
     "left_to_right_level": Quantity(concept=LEFT_TO_RIGHT_LEVEL, unit=RATIO),
+    "perfused_outline_share_10": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO),
+    "perfused_outline_share_20": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO),
+    "perfused_outline_share_40": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO),
     "perfused_volume": Quantity(concept=PERFUSED_VOLUME, unit=MILLILITRE),
     "liver_activity_share": Quantity(concept=TOMOGRAPHIC_ACTIVITY, unit=RATIO),
 }

@@ -116,6 +116,15 @@ def posterior_scale(front: PlanarView, back: PlanarView) -> tuple[float, tuple[s
     return factor, tuple(words)
 
 
+def exposure_ratio(earlier: PlanarView, later: PlanarView) -> float | None:
+    """Counts that what an earlier view showed still gives in a later one, relative to then; ``None`` if not known."""
+    begun, then = _acquired_at(earlier.header), _acquired_at(later.header)
+    if not (earlier.duration_s and later.duration_s and begun and then) or then <= begun:
+        return None
+    decayed = 0.5 ** ((then - begun).total_seconds() / _HALF_LIFE_S)
+    return float(later.duration_s / earlier.duration_s * decayed)
+
+
 def camera_corrections(header: InstanceSummary) -> tuple[str, ...]:
     """Corrections that the camera itself states (Corrected Image) and that bear on counts."""
     stated = {value.strip().upper() for value in header.attributes.get("CorrectedImage", ())}

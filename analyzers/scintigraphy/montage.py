@@ -35,6 +35,9 @@ _LABELS = {
     "lung_geometric_mean_counts": "Lungs, geometric mean",
     "left_lobe_share": "Left of the dividing line",
     "left_to_right_level": "Left to right uptake level",
+    "perfused_outline_share_10": "Colloid outline perfused, above 10 %",
+    "perfused_outline_share_20": "Colloid outline perfused, above 20 %",
+    "perfused_outline_share_40": "Colloid outline perfused, above 40 %",
     "extrahepatic_focus_count": "Extrahepatic foci, planar",
     "extrahepatic_focus_count_spect": "Extrahepatic foci, SPECT",
 }

@@ -16,6 +16,7 @@ import numpy as np
 from analyzers import vocabulary
 from analyzers.contract import Code
 from analyzers.scintigraphy.landmarks import Landmarks
+from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.whereabouts import PUMP_POCKET, LocatedFocus, Origin, is_pump_depth
 
 _POCKET_REACH_MM = 100.0
@@ -39,6 +40,21 @@ def explained_together(
         Uppermost row that the crystal sees, on the working grid.
     """
     return _with_pertechnetate(_with_one_pocket(foci, landmarks), landmarks, field_top_row)
+
+
+def doubted_after_subtraction(item: LocatedFocus, thresholds: Thresholds) -> LocatedFocus:
+    """A weak spleen, once residue of colloid was subtracted there, is perhaps only what registration left of it."""
+    where = item.whereabouts
+    small = item.focus.share_fraction < thresholds.residue_doubt_share_fraction
+    if where.site != vocabulary.SPLEEN or not small:
+        return item
+    found = replace(
+        where,
+        origin=Origin.AMBIGUOUS,
+        words="spleen, perfused or residue of the colloid",
+        reason=f"{where.reason}; weak, where residue of colloid was subtracted",
+    )
+    return replace(item, whereabouts=found)
 
 
 def _with_one_pocket(foci: Sequence[LocatedFocus], landmarks: Landmarks) -> tuple[LocatedFocus, ...]:

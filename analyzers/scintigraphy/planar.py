@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.contract import Gate
 from analyzers.scintigraphy import gates
+from analyzers.scintigraphy.colloid import ResidueLeft, perfused_shares, without_residue
 from analyzers.scintigraphy.foci import PlanarFocus, find_foci, without_foci
 from analyzers.scintigraphy.landmarks import Landmarks, find_landmarks
 from analyzers.scintigraphy.lobes import LobarSplit, split_lobes
-from analyzers.scintigraphy.patterns import explained_together
+from analyzers.scintigraphy.patterns import doubted_after_subtraction, explained_together
 from analyzers.scintigraphy.regions import NoLiver, PlanarRegions, find_regions
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt, measure_shunt
 from analyzers.scintigraphy.thresholds import Thresholds
@@ -30,7 +31,15 @@ _FAINT_FRACTION = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanarReading:
-    """All that was measured on a pair of views."""
+    """All that was measured on a pair of views.
+
+    Attributes
+    ----------
+    colloid_given : bool
+        Residue of colloid still lies under the views, for the reason beside it.
+    perfused_shares : tuple of float
+        Share of the colloid's outline with perfusion, at each of ``colloid.PERFUSED_LEVELS``; empty without colloid.
+    """
 
     pair: PlanarPair
     regions: PlanarRegions
@@ -40,6 +49,8 @@ class PlanarReading:
     foci: tuple[LocatedFocus, ...]
     gates: tuple[Gate, ...]
     colloid_given: bool = False
+    colloid_left_reason: str = ""
+    perfused_shares: tuple[float, ...] = ()
 
     def of_origin(self, origin: Origin) -> tuple[LocatedFocus, ...]:
         """Foci of one origin, in order."""
@@ -59,7 +70,7 @@ class PlanarRefusal:
 
 
 def read_planar(
-    series: Sequence[LoadedSeries], thresholds: Thresholds, *, colloid_given: bool = False
+    series: Sequence[LoadedSeries], thresholds: Thresholds, *, colloid: Sequence[LoadedSeries] = ()
 ) -> PlanarReading | PlanarRefusal:
     """Read the planar views of the macroaggregates.
 
@@ -68,8 +79,8 @@ def read_planar(
     series : sequence of LoadedSeries
         With views of the macroaggregates.
     thresholds : Thresholds
-    colloid_given : bool
-        The study also holds a colloid scan, whose residue may lie under these views.
+    colloid : sequence of LoadedSeries
+        Views of a colloid scan of the same study, whose residue may lie under these views.
     """
     views = [view for loaded in series for view in loaded.views]
     if not views:
@@ -81,6 +92,12 @@ def read_planar(
     pair = pair_views(views, thresholds)
     if isinstance(pair, NoPair):
         return PlanarRefusal(reasons=pair.reasons)
+    earlier = pair_views([view for loaded in colloid for view in loaded.views], thresholds) if colloid else None
+    left_reason = ""
+    if earlier is not None:
+        cleaned = without_residue(pair, earlier) if isinstance(earlier, PlanarPair) else _no_colloid_pair(earlier)
+        left_reason = cleaned.reason if isinstance(cleaned, ResidueLeft) else ""
+        pair = cleaned if isinstance(cleaned, PlanarPair) else pair
     regions = find_regions(pair, thresholds)
     if isinstance(regions, NoLiver):
         return PlanarRefusal(reasons=(regions.reason,))
@@ -91,7 +108,21 @@ def read_planar(
             reasons=tuple(f"Planar views: {gate.name}: {gate.seen}; wanted {gate.wanted}." for gate in blocking),
             gates=checked,
         )
-    return _measured(pair, regions, checked, thresholds, colloid_given=colloid_given)
+    reading = _measured(pair, regions, checked, thresholds, colloid_given=bool(left_reason))
+    if isinstance(reading, PlanarRefusal) or not isinstance(earlier, PlanarPair):
+        return reading
+    outline = find_regions(earlier, thresholds)
+    if isinstance(outline, NoLiver) or left_reason:
+        return replace(reading, colloid_left_reason=left_reason)
+    return replace(
+        reading,
+        foci=tuple(doubted_after_subtraction(item, thresholds) for item in reading.foci),
+        perfused_shares=perfused_shares(pair, reading.regions, outline.liver_yx),
+    )
+
+
+def _no_colloid_pair(earlier: NoPair) -> ResidueLeft:
+    return ResidueLeft(reason=f"the colloid scan cannot be read: {'; '.join(earlier.reasons)}")
 
 
 def _measured(

@@ -11,6 +11,7 @@ from analyzers.contract import Finding, FrameRef, Grade, Measurement, Region
 from analyzers.measuring import measurement
 from analyzers.scintigraphy import gates
 from analyzers.scintigraphy.answer import is_extrahepatic, presence_of
+from analyzers.scintigraphy.colloid import PERFUSED_LEVELS
 from analyzers.scintigraphy.foci import PlanarFocus
 from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import PlanarReading
@@ -92,6 +93,16 @@ def planar_measurements(reading: PlanarReading, thresholds: Thresholds) -> tuple
     if isinstance(reading.shunt, LungShunt):
         measurements += _shunt_measurements(reading, reading.shunt, frames, thresholds)
     measurements += _lobe_measurements(reading, frames)
+    for level, share in zip(PERFUSED_LEVELS, reading.perfused_shares, strict=False):
+        measurements.append(
+            measurement(
+                f"perfused_outline_share_{100 * level:.0f}",
+                share,
+                "liver",
+                sources=frames,
+                method=f"Colloid outline above {100 * level:.0f} % of the bright liver",
+            )
+        )
     extrahepatic = [located for located in reading.foci if is_extrahepatic(located)]
     measurements.append(
         measurement(
@@ -292,8 +303,9 @@ def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:
         limitations.append(f"Lung shunt fraction limited: {'; '.join(limits)}.")
     if reading.colloid_given:
         limitations.append(
-            "Colloid was given as well: its residue in liver, spleen and marrow is not subtracted, so uptake of spleen "
-            "and marrow is indeterminate."
+            "Colloid was given as well: its residue in liver, spleen and marrow is not subtracted"
+            f"{f' ({reading.colloid_left_reason})' if reading.colloid_left_reason else ''}, so uptake of spleen and "
+            "marrow is indeterminate."
         )
     if not reading.passed(gates.LIVER_SIDE):
         limitations.append(

@@ -54,14 +54,14 @@ def analyze(
 
 def read_study(images: StudyImages, thresholds: Thresholds) -> Readings:
     """Read the planar views and the better SPECT of a study."""
-    colloid_given = Role.PLANAR_COLLOID in images.roles.values()
+    colloid = images.with_role(Role.PLANAR_COLLOID)
     planar: PlanarReading | PlanarRefusal | None = None
     # Static views are sharper than a scan; the scan is read where no static pair can be.
     for role in _PLANAR_ROLES:
         chosen = images.with_role(role)
         if not chosen or isinstance(planar, PlanarReading):
             continue
-        outcome = read_planar(chosen, thresholds, colloid_given=colloid_given)
+        outcome = read_planar(chosen, thresholds, colloid=colloid)
         planar = outcome if planar is None or isinstance(outcome, PlanarReading) else planar
     return Readings(planar=planar, spect=_read_best_spect(images, thresholds))
 

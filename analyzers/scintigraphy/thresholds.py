@@ -85,6 +85,9 @@ class Thresholds:
     least_focus_share_fraction: float = 0.002
     """Foci with fewer counts than this share of the liver's are not reported (practice: misperfusion that matters has
     one per cent and more; derived: below, texture of the halo is as bright)."""
+    residue_doubt_share_fraction: float = 0.015
+    """A spleen with fewer counts than this share of the liver's, after residue of colloid was subtracted, may be what
+    the subtraction left (derived: a third of the 4 to 5 % that colloid leaves in a spleen)."""
     focus_probability: float = 0.15
     """A peak that is less probably a focus of its own is left to the liver (measured: the operating point of
     docs/benchmarks/scintigraphy-foci.md)."""

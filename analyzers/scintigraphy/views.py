@@ -286,7 +286,7 @@ def _on_working_grid(
         binning=binning,
         field_yx=field_of_view(front_yx + back_yx),
         scatter_yx=scatter,
-        shift_mm=_shift_mm(front_yx, back_yx, source_mm * binning),
+        shift_mm=shift_between_mm(front_yx, back_yx, source_mm * binning),
         remarks=remarks,
         corrections=corrections,
         posterior_scale=scale,
@@ -323,8 +323,10 @@ def field_of_view(counts_yx: NDArray[np.float64]) -> NDArray[np.bool_]:
     return field
 
 
-def _shift_mm(front_yx: NDArray[np.float64], back_yx: NDArray[np.float64], pixel_mm: float) -> tuple[float, float]:
-    """Shift of the back view onto the front view along the body and across, by correlation of the root of counts."""
+def shift_between_mm(
+    front_yx: NDArray[np.float64], back_yx: NDArray[np.float64], pixel_mm: float
+) -> tuple[float, float]:
+    """Shift of the second view onto the first, along the body and across, by correlation of the root of counts."""
     front, back = (np.sqrt(ndimage.gaussian_filter(view, 6.0 / pixel_mm)) for view in (front_yx, back_yx))
     found = []
     for axis in (1, 0):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from analyzers import vocabulary
@@ -96,22 +97,74 @@ def test_tracer_spilt_round_the_pump_makes_the_study_non_diagnostic(tmp_path: Pa
     assert category(assessed(tmp_path / "p", "pocket-extravasation")) == vocabulary.PERFUSION_NON_DIAGNOSTIC.value
 
 
-def test_uptake_of_the_spleen_after_colloid_is_indeterminate_in_headline_and_finding(tmp_path: Path) -> None:
-    result = assessed(tmp_path / "p", "sulfur-colloid")
+def without_clock(folder: Path) -> None:
+    """Take the acquisition times from the headers, so that residue of colloid cannot be scaled."""
+    for file in sorted(path for path in (folder / "dicom").rglob("*") if path.is_file()):
+        dataset = pydicom.dcmread(file)
+        dataset.AcquisitionTime = None
+        dataset.save_as(file)
+
+
+def colloid_result(folder: Path, *variants: str, clock: bool = True) -> Assessed:
+    """A study with a colloid scan, with or without times in its headers."""
+    variants = tuple(sorted(("sulfur-colloid", *variants)))
+    make_phantom(PhantomRequest(kind="scintigraphy", seed=SEED, variants=variants), folder)
+    if not clock:
+        without_clock(folder)
+    study = open_study(folder / "dicom")
+    acceptance = ANALYZER.accepts(study.summary)
+    assert isinstance(acceptance, Accept)
+    result = ANALYZER.analyze(study.with_roles(acceptance.roles), ())
+    assert isinstance(result, Assessed)
+    return result
+
+
+def test_uptake_of_the_spleen_over_unscaled_colloid_is_indeterminate_in_headline_and_finding(tmp_path: Path) -> None:
+    result = colloid_result(tmp_path / "p", clock=False)
 
     assert category(result) == vocabulary.PERFUSION_INDETERMINATE.value
     assert result.findings[1].presence is Presence.INDETERMINATE
     assert "residue of the colloid" in result.conclusion
     assert "no extrahepatic" not in result.conclusion.lower()
-    assert any("Colloid" in text for text in result.limitations)
+    assert any("cannot be scaled" in text for text in result.limitations)
 
 
 def test_a_lung_shunt_over_residue_of_colloid_is_never_graded_good(tmp_path: Path) -> None:
-    result = assessed(tmp_path / "p", "sulfur-colloid")
+    result = colloid_result(tmp_path / "p", clock=False)
     (shunt,) = (m for m in result.measurements if m.key == "lung_shunt_fraction_corrected")
 
     assert shunt.grade is Grade.LIMITED
     assert "perhaps too low" in shunt.remark
+
+
+def test_residue_of_colloid_that_can_be_scaled_is_subtracted(tmp_path: Path) -> None:
+    plain = assessed(tmp_path / "plain", "complete")
+    cleaned = colloid_result(tmp_path / "cleaned")
+    left = colloid_result(tmp_path / "left", clock=False)
+
+    assert category(cleaned) == vocabulary.PERFUSION_COMPLETE.value
+    assert corrected_shunt_fraction(cleaned) == pytest.approx(corrected_shunt_fraction(plain), rel=0.15)
+    assert corrected_shunt_fraction(left) < 0.75 * corrected_shunt_fraction(plain)
+    assert any("residue of colloid scaled" in text for text in cleaned.limitations)
+
+
+def test_a_perfused_spleen_is_still_suspected_after_colloid_was_subtracted(tmp_path: Path) -> None:
+    result = colloid_result(tmp_path / "p", "extrahepatic-spleen")
+
+    assert category(result) == vocabulary.PERFUSION_EXTRAHEPATIC.value
+    assert "spleen" in result.conclusion
+
+
+def test_the_perfused_share_of_the_colloid_outline_falls_with_a_missing_lobe(tmp_path: Path) -> None:
+    whole = colloid_result(tmp_path / "whole")
+    part = colloid_result(tmp_path / "part", "missing-left-lobe")
+
+    def shares(result: Assessed) -> list[float]:
+        return [m.value for m in result.measurements if m.key.startswith("perfused_outline_share")]
+
+    assert len(shares(whole)) == 3
+    assert shares(whole) == sorted(shares(whole), reverse=True)
+    assert shares(part)[0] < shares(whole)[0] - 0.1
 
 
 @pytest.mark.parametrize(
