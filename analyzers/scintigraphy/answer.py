@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scipy import ndimage
+
 from analyzers import vocabulary
 from analyzers.contract import Finding, Presence
 from analyzers.scintigraphy import gates
@@ -15,6 +17,13 @@ from analyzers.scintigraphy.whereabouts import LocatedFocus, Origin
 
 _TIP_OUTSHINES_FRACTION = 0.5
 _LIVER_CUT = "whether the whole liver is perfused is not judged: the field cuts it"
+_VIEWS_SHIFTED = "whether the whole liver is perfused is not judged: both views are shifted against each other"
+_WRONG_SIDE = "most of the liver's counts lie on the left side: names of the views exchanged, or a picture mirrored?"
+_LEFT_LOBE_OR_EXCHANGED = (
+    "most of the liver's counts lie on the left side: the left lobe alone has uptake (the right one not perfused or "
+    "resected), or the names of the views are exchanged?"
+)
+_LEFT_LOBE_FRONT = 1.6
 _NO_PLANAR = "whether both lobes are perfused is not judged without planar views or a CT"
 
 
@@ -24,13 +33,21 @@ def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
     foci = planar.foci if planar is not None else ()
     certain = [item for item in foci if is_extrahepatic(item) and presence_of(item) is Presence.PRESENT]
     possible = [item for item in foci if is_extrahepatic(item) and presence_of(item) is Presence.INDETERMINATE]
+    side_doubt = _side_doubt(planar)
+    if side_doubt:
+        # Where sides are in doubt, what seems to lie outside the liver may be a lobe of it.
+        certain, possible = [], [*certain, *possible]
+    free = any(item.whereabouts.origin is Origin.PERTECHNETATE for item in foci)
     spect_foci = spect.foci if spect is not None else ()
+    # Macroaggregates do not reach kidneys; only the pattern of free pertechnetate explains them.
+    spect_foci += spect.physiologic if spect is not None and not free else ()
     return Facts(
         spilt_in_pocket=planar is not None and not planar.passed(gates.POCKET),
         hot_tip_share_fraction=tip.focus.share_fraction if tip is not None else None,
         extrahepatic=tuple(_place(item) for item in certain),
         possible=(
             *(_place(item) for item in possible),
+            *(_place(item) for item in foci if is_unexplained(item)),
             *(f"SPECT {focus.words} ({100 * focus.share_fraction:.1f} %)" for focus in spect_foci),
         ),
         missing_lobe=_missing_lobe(planar),
@@ -38,13 +55,19 @@ def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
         seen_on=" and ".join(
             name for name, reading in (("planar views", planar), ("SPECT", spect)) if reading is not None
         ),
-        pertechnetate=any(item.whereabouts.origin is Origin.PERTECHNETATE for item in foci),
+        pertechnetate=free,
+        side_doubt=side_doubt,
     )
 
 
 def is_extrahepatic(located: LocatedFocus) -> bool:
     """Whether a focus bears on the question of extrahepatic perfusion at all."""
     return located.whereabouts.origin in {Origin.EXTRAHEPATIC, Origin.AMBIGUOUS}
+
+
+def is_unexplained(located: LocatedFocus) -> bool:
+    """Whether a focus looks like an organ that macroaggregates through a pump do not reach (lungs they do)."""
+    return located.whereabouts.origin is Origin.PHYSIOLOGIC and located.whereabouts.site != vocabulary.LUNG
 
 
 def presence_of(located: LocatedFocus) -> Presence:
@@ -146,10 +169,24 @@ def _missing_lobe(planar: PlanarReading | None) -> str:
 def _not_judged(planar: PlanarReading | None) -> str:
     if planar is None:
         return _NO_PLANAR
+    if not planar.passed(gates.ALIGNMENT):
+        return _VIEWS_SHIFTED
     return "" if planar.passed(gates.LIVER_IN_FIELD) else _LIVER_CUT
+
+
+def _side_doubt(planar: PlanarReading | None) -> str:
+    """Both readings of a liver on the left side, unless it is far brighter from in front, as a left lobe alone is."""
+    if planar is None or planar.passed(gates.LIVER_SIDE):
+        return ""
+    if planar.split.uptake is not LobeUptake.NO_RIGHT:
+        return _WRONG_SIDE
+    front, back = (float(ndimage.gaussian_filter(view, 2.0).max()) for view in planar.pair.counts_yx)
+    return "" if front > _LEFT_LOBE_FRONT * back * planar.pair.posterior_scale else _LEFT_LOBE_OR_EXCHANGED
 
 
 def _place(located: LocatedFocus) -> str:
     focus = located.focus
+    if located.whereabouts.origin is Origin.PHYSIOLOGIC:
+        return f"uptake like that of the {located.whereabouts.words} ({100 * focus.share_fraction:.1f} %)"
     doubt = "" if focus.stands_apart or located.whereabouts.origin is Origin.AMBIGUOUS else ", not apart from the liver"
     return f"{located.whereabouts.words} ({100 * focus.share_fraction:.1f} % of the liver's counts{doubt})"

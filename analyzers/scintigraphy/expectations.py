@@ -74,11 +74,13 @@ def role_of(series: SeriesSummary) -> RoleOf:
     if instance.sop_class_uid.startswith(_SECONDARY_CAPTURE):
         return RoleOf(role=None, reason="a secondary capture is a picture without measurable values")
     kind = image_kind(instance)
+    tracer = tracer_of(instance)
+    if tracer.other_agent:
+        return RoleOf(role=None, reason=f"the tracer is named as {tracer.other_agent}, no macroaggregates")
     if kind in _NOT_READ:
         return RoleOf(role=None, reason=_NOT_READ[kind])
     if kind == "RECON TOMO":
         return _spect_role(instance, series)
-    tracer = tracer_of(instance)
     told = f" by {tracer.agent_from}" if tracer.agent_from else ""
     if tracer.agent is Agent.COLLOID:
         return RoleOf(role=Role.PLANAR_COLLOID, reason=f"views of Tc-99m colloid{told}")

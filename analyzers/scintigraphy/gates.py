@@ -17,8 +17,10 @@ LIVER_IN_FIELD = "liver inside the field"
 LIVER_SIDE = "liver on the right side"
 LUNGS_IN_FIELD = "lungs inside the field"
 POCKET = "tracer left the pump"
+SIZE = "size of the liver and of the field"
+BACKGROUND = "background below the liver's counts"
 
-BLOCKING = frozenset({COUNTS, SATURATION})
+BLOCKING = frozenset({COUNTS, SATURATION, SIZE, BACKGROUND})
 """Gates without which no number is given."""
 
 
@@ -27,6 +29,8 @@ def planar_gates(pair: PlanarPair, regions: PlanarRegions, thresholds: Threshold
     return (
         counts_gate(pair, regions, thresholds),
         saturation_gate(pair),
+        size_gate(pair, regions, thresholds),
+        background_gate(pair, regions, thresholds),
         alignment_gate(pair, thresholds),
         liver_in_field_gate(pair, regions, thresholds),
         lungs_in_field_gate(regions, thresholds),
@@ -55,6 +59,35 @@ def saturation_gate(pair: PlanarPair) -> Gate:
     )
 
 
+def size_gate(pair: PlanarPair, regions: PlanarRegions, thresholds: Thresholds) -> Gate:
+    """Area of the liver's outline and width of the matrix: a flood image or a wrong pixel spacing shows in them."""
+    liver_cm2 = float(regions.liver_yx.sum()) * pair.pixel_mm**2 / 100.0
+    width_mm = pair.field_yx.shape[1] * pair.pixel_mm
+    low, high = thresholds.liver_outline_cm2
+    narrow, wide = thresholds.field_width_mm
+    return Gate(
+        name=SIZE,
+        passed=low <= liver_cm2 <= high and narrow <= width_mm <= wide,
+        seen=f"liver outline of {liver_cm2:.0f} square cm in a picture {width_mm:.0f} mm wide",
+        wanted=f"{low:.0f} to {high:.0f} square cm in {narrow:.0f} to {wide:.0f} mm",
+    )
+
+
+def background_gate(pair: PlanarPair, regions: PlanarRegions, thresholds: Thresholds) -> Gate:
+    """Share of the liver's counts that the fitted background takes, in the worse view."""
+    share = max(
+        float(halo.counts_yx[regions.liver_yx].sum()) / max(float(view[regions.liver_yx].sum()), 1.0)
+        for view, halo in zip(pair.counts_yx, regions.halos, strict=True)
+    )
+    return Gate(
+        name=BACKGROUND,
+        passed=share <= thresholds.most_background_fraction,
+        seen=f"fitted background holds {100 * min(share, 1.0):.0f} % of the liver's counts"
+        f"{' or more' if share > 1.0 else ''}",
+        wanted=f"at most {100 * thresholds.most_background_fraction:.0f} %",
+    )
+
+
 def _saturated_pixels(view: PlanarView) -> int:
     top = float(view.counts.max())
     at_top = int(np.count_nonzero(view.counts == top))
@@ -79,7 +112,7 @@ def liver_in_field_gate(pair: PlanarPair, regions: PlanarRegions, thresholds: Th
     """Share of the liver's outline that runs along the edge of the field."""
     inner = pair.field_yx & ~dilated(~pair.field_yx, 1.5 * pair.pixel_mm, pair.pixel_mm)
     edge = pair.field_yx & ~inner
-    outline = regions.liver_yx & dilated(~regions.liver_yx, 1.01 * pair.pixel_mm, pair.pixel_mm)
+    outline = regions.liver_yx & (edge | dilated(~regions.liver_yx, 1.01 * pair.pixel_mm, pair.pixel_mm))
     share = float((regions.liver_yx & edge).sum()) / max(float(outline.sum()), 1.0)
     return Gate(
         name=LIVER_IN_FIELD,

@@ -3,8 +3,9 @@
 Photons that scattered on their way out lie as a broad halo round the liver; over the lungs they can outnumber the
 photons of a small lung shunt. The halo of a view is described as what the hot organs' own counts give when they are
 blurred by a few Gaussians of fixed widths, plus a flat level over the whole field and one over the trunk. The
-amplitudes are non-negative and found by weighted least squares where nothing else is expected, leaving out what
-sticks out (foci). No property of a particular camera is assumed; the picture decides.
+amplitudes are non-negative, those of the Gaussians together at most 1 (no organ scatters more than it holds). They are
+found by weighted least squares where nothing else is expected, leaving out what sticks out (foci). No property of a
+particular camera is assumed; the picture decides.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _LUNG_WIDTHS_MM = (15.0, 45.0)
 _ROUNDS = 6
 _OUTLIER_SIGMA = 3.0
 _MODEL_ERROR_FRACTION = 0.10
+_STRICT = 1e2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +74,14 @@ def fit_halo(
     if lungs_yx is not None and lungs_yx.any():
         columns += _blurred(counts_yx * lungs_yx, _LUNG_WIDTHS_MM, pixel_mm)
     design = np.stack(columns, axis=-1)
-    weights = _fit(counts_yx, design, fit_region_yx)[:background]
+    weights = _fit(counts_yx, _with_slack(design), fit_region_yx)[:background]
     flat = len(_WIDTHS_MM)
     return Halo(counts_yx=design[..., :background] @ weights, flat_yx=design[..., flat:background] @ weights[flat:])
+
+
+def _with_slack(design: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One more column, empty in the picture: what the amplitudes of the Gaussians leave of 1."""
+    return np.concatenate([design, np.zeros((*design.shape[:-1], 1))], axis=-1)
 
 
 def _blurred(
@@ -91,11 +98,18 @@ def _fit(
     if region_yx.sum() < 4 * design.shape[-1]:
         return weights
     used = region_yx
+    # One heavy row says that the halo's amplitudes and the slack add up to 1.
+    strict = _STRICT * float(np.sqrt(max(counts_yx.sum(), 1.0)))
+    together = np.zeros(design.shape[-1])
+    together[: len(_WIDTHS_MM)] = strict
+    together[-1] = strict
     expected = np.maximum(ndimage.gaussian_filter(counts_yx, 2.0), 0.5)
     around = ndimage.uniform_filter(counts_yx, 3) * 9.0
     for _ in range(_ROUNDS):
         root = 1.0 / np.sqrt(np.maximum(expected[used], 0.3))
-        weights, _ = optimize.nnls(design[used] * root[:, None], counts_yx[used] * root)
+        weights, _ = optimize.nnls(
+            np.vstack([design[used] * root[:, None], together]), np.append(counts_yx[used] * root, strict)
+        )
         expected = design @ weights
         model = ndimage.uniform_filter(expected, 3) * 9.0
         sigma = np.sqrt(np.maximum(model, 1.0) + (_MODEL_ERROR_FRACTION * model) ** 2)

@@ -17,7 +17,7 @@ from analyzers import vocabulary
 from analyzers.contract import Code
 from analyzers.scintigraphy.landmarks import Landmarks
 from analyzers.scintigraphy.thresholds import Thresholds
-from analyzers.scintigraphy.whereabouts import PUMP_POCKET, LocatedFocus, Origin, is_pump_depth
+from analyzers.scintigraphy.whereabouts import KIDNEY_FAINT_FRACTION, PUMP_POCKET, LocatedFocus, Origin, is_pump_depth
 
 _POCKET_REACH_MM = 100.0
 _NECK_SEEN_ABOVE_DOME_MM = 250.0
@@ -87,7 +87,29 @@ def _with_pertechnetate(
     if landmarks.below_dome_mm(field_top_row) < -_NECK_SEEN_ABOVE_DOME_MM:
         # The neck was looked at and holds nothing: the stomach has no excuse.
         return tuple(foci)
+    kidney = vocabulary.KIDNEY in sites
+    wide_stomach = any(item.whereabouts.site == vocabulary.STOMACH and _is_like_a_whole_stomach(item) for item in foci)
+    if kidney or wide_stomach:
+        foci = [_perhaps_left_kidney(item) for item in foci]
     return tuple(_perhaps_pertechnetate(item) for item in foci)
+
+
+def _perhaps_left_kidney(item: LocatedFocus) -> LocatedFocus:
+    """A faint spleen beside a kidney or a marked stomach wall may be the left kidney; the neck would tell."""
+    where = item.whereabouts
+    if (
+        where.site != vocabulary.SPLEEN
+        or where.origin is not Origin.EXTRAHEPATIC
+        or item.focus.peak_fraction >= KIDNEY_FAINT_FRACTION
+    ):
+        return item
+    found = replace(
+        where,
+        origin=Origin.AMBIGUOUS,
+        words="spleen, or left kidney with free pertechnetate",
+        reason=f"{where.reason}; faint, beside what free pertechnetate marks as well, and the neck is not in the field",
+    )
+    return replace(item, whereabouts=found)
 
 
 def _named_pertechnetate(item: LocatedFocus, with_words: str) -> LocatedFocus:

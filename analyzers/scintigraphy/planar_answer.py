@@ -16,7 +16,7 @@ from analyzers.scintigraphy.foci import PlanarFocus
 from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import PlanarReading
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt
-from analyzers.scintigraphy.thresholds import Thresholds
+from analyzers.scintigraphy.thresholds import DEFAULTS, Thresholds
 from analyzers.scintigraphy.views import PlanarPair
 from analyzers.scintigraphy.whereabouts import LocatedFocus, Origin
 
@@ -37,7 +37,7 @@ _CONCEPTS = {
     Origin.EXTRAHEPATIC: vocabulary.EXTRAHEPATIC_PERFUSION,
     Origin.AMBIGUOUS: vocabulary.EXTRAHEPATIC_PERFUSION,
     Origin.DEVICE: vocabulary.DEVICE_ACTIVITY,
-    Origin.PHYSIOLOGIC: vocabulary.EXTRAHEPATIC_PERFUSION,
+    Origin.PHYSIOLOGIC: vocabulary.PHYSIOLOGIC_UPTAKE,
     Origin.PERTECHNETATE: vocabulary.FREE_PERTECHNETATE,
 }
 
@@ -121,7 +121,7 @@ def planar_measurements(reading: PlanarReading, thresholds: Thresholds) -> tuple
 def _shunt_measurements(
     reading: PlanarReading, shunt: LungShunt, frames: tuple[FrameRef, ...], thresholds: Thresholds
 ) -> list[Measurement]:
-    limits = shunt_limits(reading, shunt)
+    limits = shunt_limits(reading, shunt, thresholds)
     grade = Grade.LIMITED if limits else Grade.GOOD
     # The fraction belongs to no region alone; with the outlines that it rests on, a viewer can show where it is from.
     regions = planar_regions(reading)
@@ -176,7 +176,7 @@ def _raw_remark(pair: PlanarPair) -> str:
     return "not corrected for scatter and attenuation: too high by nature"
 
 
-def shunt_limits(reading: PlanarReading, shunt: LungShunt) -> tuple[str, ...]:
+def shunt_limits(reading: PlanarReading, shunt: LungShunt, thresholds: Thresholds = DEFAULTS) -> tuple[str, ...]:
     """What keeps the lung shunt from being good, in words."""
     limits = []
     if shunt.at_least:
@@ -187,7 +187,10 @@ def shunt_limits(reading: PlanarReading, shunt: LungShunt) -> tuple[str, ...]:
         limits.append("a lobe without uptake: what it still holds lies over lung and background, so perhaps too high")
     if reading.colloid_given:
         limits.append("residue of colloid in the liver is not subtracted, so perhaps too low")
+    if shunt.corrected >= thresholds.implausible_shunt_fraction:
+        limits.append("higher than any pump patient's: part of the liver may have been taken for lung")
     for name, words in (
+        (gates.LIVER_SIDE, "sides in doubt"),
         (gates.ALIGNMENT, "views shifted against each other"),
         (gates.LIVER_IN_FIELD, "liver cut by the field, so the fraction is too high"),
         (gates.POCKET, "tracer spilt round the pump"),
@@ -224,18 +227,19 @@ def _focus_measurements(located: LocatedFocus, frames: tuple[FrameRef, ...]) -> 
     focus, site = located.focus, located.whereabouts.site
     remark = "" if focus.clear_of_liver else "touches the liver: counts of both are mixed"
     grade = Grade.GOOD if focus.clear_of_liver else Grade.LIMITED
+    share = measurement(
+        "extrahepatic_share",
+        focus.share_fraction,
+        focus.name,
+        sources=frames,
+        uncertainty=focus.share_uncertainty,
+        method="Geometric mean relative to liver",
+        grade=grade,
+        remark=remark,
+        site=site,
+    )
     return [
-        measurement(
-            "extrahepatic_share",
-            focus.share_fraction,
-            focus.name,
-            sources=frames,
-            uncertainty=focus.share_uncertainty,
-            method="Geometric mean relative to liver",
-            grade=grade,
-            remark=remark,
-            site=site,
-        ),
+        *([share] if focus.share_fraction <= 1.0 else []),
         measurement(
             "extrahepatic_peak",
             focus.peak_fraction,
@@ -267,16 +271,27 @@ def focus_findings(foci: Sequence[LocatedFocus]) -> tuple[Finding, ...]:
                 presence=presence_of(located),
                 sentence=(
                     f"Focus {focus.name.removeprefix('focus-')}: {where.words}? {where.reason}; "
-                    f"{100 * focus.share_fraction:.1f} % of the liver's counts, "
+                    f"{_share_words(focus)}, "
                     f"{focus.significance_sigma:.0f} standard deviations above its surroundings"
                     f"{_nearness(focus)}."
                 ),
                 subject=focus.name,
                 site=where.site,
-                evidence=("extrahepatic_share", "extrahepatic_peak", "extrahepatic_significance"),
+                evidence=(
+                    *(("extrahepatic_share",) if focus.share_fraction <= 1.0 else ()),
+                    "extrahepatic_peak",
+                    "extrahepatic_significance",
+                ),
             )
         )
     return tuple(findings)
+
+
+def _share_words(focus: PlanarFocus) -> str:
+    """A share of the liver's counts; above all of them it is none, and no number is printed."""
+    if focus.share_fraction > 1.0:
+        return "more counts than the liver"
+    return f"{100 * focus.share_fraction:.1f} % of the liver's counts"
 
 
 def _nearness(focus: PlanarFocus) -> str:

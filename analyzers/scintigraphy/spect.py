@@ -29,6 +29,9 @@ _MOST_FOCUS_ML = 400.0
 _SHELL_MM = 70.0
 _BLUR_MARGIN_MM = 8.0
 _MIDLINE_MM = 45.0
+# The centre of a liver lies some 6 cm right of the spine, kidneys 4 to 8 cm beside it.
+_SPINE_LEFT_OF_LIVER_MM = 60.0
+_KIDNEY_BESIDE_SPINE_MM = (30.0, 110.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,7 @@ class SpectReading:
     foci : tuple of SpectFocus
         Outside the liver, physiologic uptake left out; the largest share first.
     physiologic : tuple of SpectFocus
-        What looks like kidneys.
+        What looks like kidneys; macroaggregates do not reach them, so it is not explained by that.
     """
 
     volume: Volume
@@ -219,7 +222,8 @@ def _guess(centroid: NDArray[np.float64], liver_centroid: NDArray[np.float64]) -
         f"{abs(left):.0f} mm {'left' if left > 0 else 'right'}, {abs(back):.0f} mm "
         f"{'behind' if back > 0 else 'in front'}, {abs(up):.0f} mm {'above' if up > 0 else 'below'} the liver's centre"
     )
-    if back > 25.0 and up < -30.0:
+    beside_spine_mm = abs(left - _SPINE_LEFT_OF_LIVER_MM)
+    if back > 25.0 and up < -30.0 and _KIDNEY_BESIDE_SPINE_MM[0] <= beside_spine_mm <= _KIDNEY_BESIDE_SPINE_MM[1]:
         return f"kidney? ({where})", vocabulary.KIDNEY, True
     if left > 110.0 and back > 0.0:
         return f"spleen? ({where})", vocabulary.SPLEEN, False

@@ -31,7 +31,7 @@ def spect_segments(reading: SpectReading) -> tuple[Segment, ...]:
     segments += [
         Segment(
             name=focus.name,
-            label=f"SPECT focus {focus.name.removeprefix('spect-focus-')}",
+            label=_label(focus),
             category=vocabulary.FUNCTION,
             type=vocabulary.PERFUSION,
             site=focus.site,
@@ -40,9 +40,14 @@ def spect_segments(reading: SpectReading) -> tuple[Segment, ...]:
             series_instance_uid=volume.series_instance_uid,
             rgb=_FOCUS_RGB,
         )
-        for focus in reading.foci
+        for focus in (*reading.foci, *reading.physiologic)
     ]
     return tuple(segments)
+
+
+def _label(focus: SpectFocus) -> str:
+    kind, number = ("kidney-like uptake" if focus.physiologic else "focus"), focus.name.rsplit("-", maxsplit=1)[1]
+    return f"SPECT {kind} {number}"
 
 
 def spect_measurements(reading: SpectReading) -> tuple[Measurement, ...]:
@@ -75,7 +80,11 @@ def spect_measurements(reading: SpectReading) -> tuple[Measurement, ...]:
             grade,
             remark,
         ),
-        *(measurement for focus in reading.foci for measurement in _focus_measurements(focus, grade, remark)),
+        *(
+            measurement
+            for focus in (*reading.foci, *reading.physiologic)
+            for measurement in _focus_measurements(focus, grade, remark)
+        ),
     )
 
 
@@ -100,11 +109,11 @@ def spect_findings(reading: SpectReading) -> tuple[Finding, ...]:
     """One finding for each focus outside the liver."""
     return tuple(
         Finding(
-            key="extrahepatic_focus",
-            concept=vocabulary.EXTRAHEPATIC_PERFUSION,
+            key="physiologic_uptake" if focus.physiologic else "extrahepatic_focus",
+            concept=vocabulary.PHYSIOLOGIC_UPTAKE if focus.physiologic else vocabulary.EXTRAHEPATIC_PERFUSION,
             presence=Presence.INDETERMINATE,
             sentence=(
-                f"SPECT focus {focus.name.removeprefix('spect-focus-')}: {focus.words}; {focus.volume_ml:.0f} ml, "
+                f"{_label(focus)}: {focus.words}; {focus.volume_ml:.0f} ml, "
                 f"{100 * focus.share_fraction:.1f} % of the liver's counts, peak {focus.peak_fraction:.2f} of the "
                 "liver's mean."
             ),
@@ -112,7 +121,7 @@ def spect_findings(reading: SpectReading) -> tuple[Finding, ...]:
             site=focus.site,
             evidence=("extrahepatic_share", "extrahepatic_peak"),
         )
-        for focus in reading.foci
+        for focus in (*reading.foci, *reading.physiologic)
     )
 
 
@@ -126,5 +135,5 @@ def spect_limitations(reading: SpectReading) -> tuple[str, ...]:
         limitations.append("The SPECT is not known to be corrected for attenuation; shares are approximate.")
     if reading.physiologic:
         places = "; ".join(focus.words for focus in reading.physiologic)
-        limitations.append(f"SPECT uptake taken for physiologic: {places}.")
+        limitations.append(f"SPECT uptake that looks like kidney, which macroaggregates do not reach: {places}.")
     return tuple(limitations)

@@ -26,6 +26,14 @@ class Thresholds:
     most_hot_edge_fraction: float = 0.12
     """Share of the liver's outline that may run along the edge of the field before the liver counts as cut."""
 
+    liver_outline_cm2: tuple[float, float] = (60.0, 600.0)
+    """Area of the liver's outline on a projection beyond which it is none (derived: a left lobe alone of 8 by 8 cm;
+    a liver of 3 litres, 28 by 18 cm, with blur)."""
+    field_width_mm: tuple[float, float] = (250.0, 800.0)
+    """Width of the matrix beyond which Pixel Spacing is wrong (derived: small and large fields of view, with rim)."""
+    most_background_fraction: float = 0.80
+    """Share of the liver's counts that the fitted background may take (derived: scatter of Tc-99m is 0.3 to 0.4)."""
+
     # --- regions ---
     least_pixel_mm: float = 4.0
     """Views with finer pixels are summed to at least this for finding regions (derived: half the resolution)."""
@@ -68,6 +76,8 @@ class Thresholds:
     """Relative uncertainty of the modelled scatter over the lungs (derived: scatter of fitted halos)."""
     advisory_shunt_fraction: float = 0.10
     """A lung shunt above this is mentioned (derived: mean of 6.2 %, SD 4.1 % in 67 pump patients)."""
+    implausible_shunt_fraction: float = 0.40
+    """From here on part of the liver may have been taken for lung (derived: 8 SD above the mean of pump patients)."""
     high_shunt_fraction: float = 0.20
     """A lung shunt above this is flagged (published for radioembolisation; a descriptor here)."""
 

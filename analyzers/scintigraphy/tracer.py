@@ -15,6 +15,7 @@ from analyzers import vocabulary
 from analyzers.contract import Code, InstanceSummary
 
 _PHARMACEUTICAL = "RadiopharmaceuticalInformationSequence"
+_AGENT_CODES = f"{_PHARMACEUTICAL}.RadiopharmaceuticalCodeSequence"
 _TECHNETIUM_CODES = {vocabulary.TECHNETIUM_99M.value, "C-163A8"}
 _MAA_CODES = {vocabulary.MAA.value, "C-B1201"}
 _COLLOID_CODES = {vocabulary.SULFUR_COLLOID.value, "C-B1226"}
@@ -24,8 +25,11 @@ _OTHER_NUCLIDE_WORDS = re.compile(
     r"|y[ \-]*90)",
     re.IGNORECASE,
 )
-_MAA_WORDS = re.compile(r"\bm\.?a\.?a\b|ma[ck]ro[ \-]?a|aggregated|albumin", re.IGNORECASE)
+_MAA_WORDS = re.compile(r"\b(?:lyo)?m\.?a\.?a\b|ma[ck]ro[ \-]?a|aggregated|albumin|maasol|pulmocis", re.IGNORECASE)
 _COLLOID_WORDS = re.compile(r"[ck]ol{1,2}o[iï]d|sul(?:ph|f)ur|schwefel|\btc[ \-]*sc\b|phyta", re.IGNORECASE)
+_NAMES_NO_AGENT = re.compile(
+    r"m?tcm?|m|technet\w*|pertec\w*|sodium|natrium|na|unknown|other|none|unspecified|[\W\d_]+", re.IGNORECASE
+)
 _DESCRIPTIONS = (
     "SeriesDescription",
     "ProtocolName",
@@ -55,12 +59,15 @@ class Tracer:
         Meanings of the nuclides named, in order, each once; empty when none is.
     is_technetium : bool or None
         ``None`` when no nuclide is named.
+    other_agent : str
+        A radiopharmaceutical that is named and is neither of both agents; empty where none is.
     """
 
     agent: Agent
     agent_from: str
     nuclides: tuple[str, ...]
     is_technetium: bool | None
+    other_agent: str = ""
 
 
 def tracer_of(instance: InstanceSummary) -> Tracer:
@@ -79,11 +86,31 @@ def tracer_of(instance: InstanceSummary) -> Tracer:
         nuclides, technetium = ("Tc-99m",), True
     else:
         nuclides, technetium = (), None
-    return Tracer(agent=agent, agent_from=source, nuclides=nuclides, is_technetium=technetium)
+    return Tracer(
+        agent=agent,
+        agent_from=source,
+        nuclides=nuclides,
+        is_technetium=technetium,
+        other_agent=_other_agent(instance) if agent is Agent.UNKNOWN else "",
+    )
+
+
+def _other_agent(instance: InstanceSummary) -> str:
+    """The radiopharmaceutical that code or text name, where they name more than the nuclide and no known agent."""
+    named = [code.meaning or code.value for code in instance.codes.get(_AGENT_CODES, ())]
+    named += instance.attributes.get(f"{_PHARMACEUTICAL}.Radiopharmaceutical", ())
+    # A text that names both known agents is contradictory, and no other one.
+    others = [words for words in named if not (_MAA_WORDS.search(words) or _COLLOID_WORDS.search(words))]
+    return next((words for words in others if _names_an_agent(words)), "")
+
+
+def _names_an_agent(words: str) -> bool:
+    """Whether anything is left once nuclide, pertechnetate and empty words are taken away."""
+    return any(not _NAMES_NO_AGENT.fullmatch(part) for part in re.findall(r"[^\W\d_]+", words))
 
 
 def _agent(instance: InstanceSummary) -> tuple[Agent, str]:
-    codes = {code.value for code in instance.codes.get(f"{_PHARMACEUTICAL}.RadiopharmaceuticalCodeSequence", ())}
+    codes = {code.value for code in instance.codes.get(_AGENT_CODES, ())}
     if codes & _MAA_CODES:
         return Agent.MAA, "code"
     if codes & _COLLOID_CODES:

@@ -32,6 +32,8 @@ class Facts:
         ``left``, ``right``, or empty.
     not_judged : str
         Why completeness cannot be judged; empty where it can.
+    side_doubt : str
+        Why sides and views cannot be trusted; empty where they can.
     seen_on : str
         ``planar views``, ``SPECT``, ``planar views and SPECT``.
     pertechnetate : bool
@@ -44,6 +46,7 @@ class Facts:
     possible: tuple[str, ...] = ()
     missing_lobe: str = ""
     not_judged: str = ""
+    side_doubt: str = ""
     seen_on: str = "planar views"
     pertechnetate: bool = False
 
@@ -66,6 +69,10 @@ class Row:
     category: Code
     presence: Presence
     sentence: Callable[[Facts], str]
+
+
+def _tip_share(fraction: float) -> str:
+    return "more counts than the liver" if fraction > 1.0 else f"{100 * fraction:.0f} % of the liver's counts"
 
 
 def _lobe(facts: Facts) -> str:
@@ -110,10 +117,17 @@ TABLE: tuple[Row, ...] = (
         category=vocabulary.PERFUSION_LOW_HOT_TIP,
         presence=Presence.PRESENT,
         sentence=lambda facts: _with_the_rest(
-            f"activity at the catheter tip holds {100 * (facts.hot_tip_share_fraction or 0.0):.0f} % of the liver's "
-            "counts: low hepatic uptake with a hot tip, thrombosis?",
+            f"activity at the catheter tip holds {_tip_share(facts.hot_tip_share_fraction or 0.0)}"
+            ": low hepatic uptake with a hot tip, thrombosis?",
             facts,
         ),
+    ),
+    Row(
+        name="views or sides in doubt",
+        fits=lambda facts: bool(facts.side_doubt),
+        category=vocabulary.PERFUSION_INDETERMINATE,
+        presence=Presence.INDETERMINATE,
+        sentence=lambda facts: _joined(f"indeterminate: {facts.side_doubt}", _outside(facts)),
     ),
     Row(
         name="extrahepatic activity suspected",
@@ -121,6 +135,13 @@ TABLE: tuple[Row, ...] = (
         category=vocabulary.PERFUSION_EXTRAHEPATIC,
         presence=Presence.PRESENT,
         sentence=lambda facts: _joined(_outside(facts), _lobe(facts) if facts.missing_lobe else ""),
+    ),
+    Row(
+        name="a lobe seems to be missing where completeness is not judged",
+        fits=lambda facts: bool(facts.missing_lobe and facts.not_judged),
+        category=vocabulary.PERFUSION_INDETERMINATE,
+        presence=Presence.INDETERMINATE,
+        sentence=lambda facts: _joined(f"indeterminate: {facts.not_judged}", _lobe(facts), _outside(facts)),
     ),
     Row(
         name="a lobe is missing",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours
+from skimage.morphology import convex_hull_image
 
 from analyzers.contract import Outline
 from analyzers.scintigraphy.corrections import camera_corrections, posterior_scale, scatter_under
@@ -27,6 +28,7 @@ ANTERIOR = "anterior"
 POSTERIOR = "posterior"
 _OPPOSITE = {ANTERIOR: POSTERIOR, POSTERIOR: ANTERIOR}
 _OUTLINE_TOLERANCE_PIXELS = 0.3
+_SEEN_FRACTION = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class PlanarPair:
     binning : int
         Source pixels summed along each edge of a working pixel.
     field_yx : (rows, columns) bool
-        Where the crystal sees: the rectangle that holds counts, without its outermost pixels.
+        Where the crystal sees: the convex part that holds counts, without its outermost pixels.
     shift_mm : (row, column)
         How far the mirrored posterior view would have to be moved to lie best on the anterior one. Not applied.
     remarks : tuple of str
@@ -307,19 +309,22 @@ def _summed(counts: NDArray[np.float32] | NDArray[np.float64], binning: int) -> 
 
 
 def field_of_view(counts_yx: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The rectangle that holds counts, two pixels smaller on each side where a border of zeros surrounds it."""
-    seen = ndimage.uniform_filter(counts_yx, 5) > 0
+    """Where the crystal sees: the convex part with counts, less its rim where a border without any surrounds it.
+
+    Fields are rectangles, circles or hexagons, so convex. What holds a few per cent of the usual counts is seen; a
+    stray count outside the field, or a letter in a corner, is not.
+    """
+    window = 5
+    local = ndimage.uniform_filter(counts_yx, window)
     field = np.zeros(counts_yx.shape, np.bool_)
-    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-    if not rows.size or not columns.size:
+    if not (local > 0).any():
         return field
-    # The window of five reaches two pixels beyond the last count; one more keeps half-seen pixels out.
-    inset = 3
-    top = rows[0] + inset if rows[0] > 0 else 1
-    left = columns[0] + inset if columns[0] > 0 else 1
-    bottom = rows[-1] + 1 - inset if rows[-1] < counts_yx.shape[0] - 1 else counts_yx.shape[0] - 1
-    right = columns[-1] + 1 - inset if columns[-1] < counts_yx.shape[1] - 1 else counts_yx.shape[1] - 1
-    field[top:bottom, left:right] = True
+    labels, _ = ndimage.label(local > _SEEN_FRACTION * float(np.median(local[local > 0])))
+    largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    seen = np.asarray(convex_hull_image(largest), np.bool_)
+    # The window reaches two pixels beyond the last count; one more keeps half-seen pixels out.
+    seen = ndimage.binary_erosion(seen, np.ones((3, 3)), iterations=window // 2 + 1, border_value=1)
+    field[1:-1, 1:-1] = seen[1:-1, 1:-1]
     return field
 
 

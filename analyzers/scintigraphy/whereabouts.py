@@ -28,7 +28,7 @@ _UNDER_THE_SKIN = 8.0
 _PUMP_BELOW_DOME_MM = 100.0
 _POCKET_BRIGHT_FRACTION = 0.3
 _TIP_BELOW_LIVER_MM = 10.0
-_KIDNEY_FAINT_FRACTION = 0.2
+KIDNEY_FAINT_FRACTION = 0.2
 NECK_ABOVE_DOME_MM = 160.0
 """From here on, in the middle and superficial, lies the thyroid: lungs are 160 to 230 mm high above the dome."""
 PUMP_POCKET = "pump pocket"
@@ -187,7 +187,7 @@ def _left_flank(focus: PlanarFocus, place: str, *, colloid_given: bool) -> Where
 
 
 def _right_flank(focus: PlanarFocus, place: str) -> Whereabouts:
-    if focus.front_back_ratio < _BEHIND and focus.peak_fraction < _KIDNEY_FAINT_FRACTION:
+    if focus.front_back_ratio < _BEHIND and focus.peak_fraction < KIDNEY_FAINT_FRACTION:
         return Whereabouts(origin=Origin.PHYSIOLOGIC, site=vocabulary.KIDNEY, words="right kidney", reason=place)
     if focus.front_back_ratio < _BEHIND:
         return Whereabouts(

@@ -8,11 +8,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from analyzers.contract import Accept, Assessed, FrameRef
+from analyzers import vocabulary
+from analyzers.contract import Accept, Assessed, FrameRef, Presence
 from analyzers.loading import open_study
 from analyzers.scintigraphy import ANALYZER
+from analyzers.scintigraphy.answer import facts_of
 from analyzers.scintigraphy.spect import SpectReading, SpectRefusal, read_spect
+from analyzers.scintigraphy.spect_answer import spect_findings, spect_measurements, spect_segments
 from analyzers.scintigraphy.thresholds import DEFAULTS
+from analyzers.scintigraphy.verdict import extrahepatic_presence, perfusion_pattern
 from analyzers.volume import Volume
 from tests.analyzers.real_data import read_nrrd, write_spect
 from tests.analyzers.scintigraphy_samples import instance
@@ -86,6 +90,25 @@ def test_uptake_low_in_the_back_is_taken_for_a_kidney() -> None:
 
     assert reading.foci == ()
     assert len(reading.physiologic) == 1
+
+
+def test_a_focus_before_the_spine_is_no_kidney() -> None:
+    reading = reading_of(scene(((-10.0, 60.0, -80.0), 18.0, 40.0)))
+
+    assert reading.physiologic == ()
+    assert len(reading.foci) == 1
+
+
+def test_uptake_like_a_kidney_stays_in_conclusion_segments_and_numbers() -> None:
+    reading = reading_of(scene(((60.0, 60.0, -60.0), 20.0, 40.0)))
+    facts = facts_of(None, reading)
+
+    assert perfusion_pattern(facts).category == vocabulary.PERFUSION_INDETERMINATE
+    assert "kidney" in perfusion_pattern(facts).sentence
+    assert extrahepatic_presence(facts) is Presence.INDETERMINATE
+    assert "spect-physiologic-1" in {segment.name for segment in spect_segments(reading)}
+    assert any(one.subject == "spect-physiologic-1" for one in spect_measurements(reading))
+    assert any("kidney" in finding.sentence for finding in spect_findings(reading))
 
 
 def test_flipping_the_planes_changes_nothing_in_the_patient() -> None:

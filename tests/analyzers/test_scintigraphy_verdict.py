@@ -17,6 +17,7 @@ from analyzers.scintigraphy.verdict import (
 
 STOMACH = "stomach (3.0 % of the liver's counts)"
 SPLEEN = "spleen, perfused or residue of the colloid (4.1 % of the liver's counts)"
+SIDE = "most of the liver's counts lie on the left side: names of the views exchanged, or a picture mirrored?"
 NOT_JUDGED = "whether the whole liver is perfused is not judged: the field cuts it"
 
 EVERY_COMBINATION = [
@@ -48,11 +49,24 @@ ROWS: dict[str, tuple[Facts, Code, Presence, str]] = {
         Presence.ABSENT,
         "Activity at the catheter tip holds 70 % of the liver's counts: low hepatic uptake with a hot tip, thrombosis?",
     ),
+    "views or sides in doubt": (
+        Facts(side_doubt=SIDE, missing_lobe="right"),
+        vocabulary.PERFUSION_INDETERMINATE,
+        Presence.ABSENT,
+        f"Indeterminate: {SIDE} No extrahepatic activity detected on planar views.",
+    ),
     "extrahepatic activity suspected": (
         Facts(extrahepatic=(STOMACH,)),
         vocabulary.PERFUSION_EXTRAHEPATIC,
         Presence.PRESENT,
         f"Extrahepatic activity suspected: {STOMACH}.",
+    ),
+    "a lobe seems to be missing where completeness is not judged": (
+        Facts(missing_lobe="left", not_judged=NOT_JUDGED),
+        vocabulary.PERFUSION_INDETERMINATE,
+        Presence.ABSENT,
+        f"Indeterminate: {NOT_JUDGED}. No uptake in the place of the left lobe: not perfused or resected. "
+        "No extrahepatic activity detected on planar views.",
     ),
     "a lobe is missing": (
         Facts(missing_lobe="left"),
