@@ -47,6 +47,11 @@ class Complete:
 
     def step(self, item: Study, now: datetime) -> Outcome:
         """Ask whether the study is complete, and say so to the store."""
+        ask_at = item.last_received_at + timedelta(seconds=self.patience.quiet_when_complete_s)
+        cap_at = item.first_received_at + timedelta(seconds=self.patience.cap_s)
+        if now < min(ask_at, cap_at):
+            # Nothing can make it complete before. While a study is being sent its headers are not read again and again.
+            return Wait(until=min(ask_at, cap_at), why="its last image has just come")
         summary = summary_of(self.studies, item.study_instance_uid)
         reception = Reception(
             first_received_at=item.first_received_at,
@@ -54,7 +59,6 @@ class Complete:
             modalities=summary.modalities,
             association_open=item.study_instance_uid in self.studies.studies_held_open(now, self.association_hold_s),
         )
-        ask_at = item.last_received_at + timedelta(seconds=self.patience.quiet_when_complete_s)
         expectation = self._expectation(item, summary) if now >= ask_at else None
         verdict = completeness(now, reception, expectation, self.patience, self.counts.of(item))
         if isinstance(verdict, NotYet):
