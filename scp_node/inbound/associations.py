@@ -57,7 +57,9 @@ class CalledAssociation(PromptAssociation):
             super().run_reactor()
         finally:
             self.dul.kill_dul()
-            self.dul.join()
+            # It never began if there was no thread to be had.
+            if self.dul.is_alive():
+                self.dul.join()
             # The objects of an association refer to each other, and so stay until the garbage collector comes.
             wire.release()
             self.dimse.message = None
