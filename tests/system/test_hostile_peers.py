@@ -28,12 +28,14 @@ from tests.hostile.raw_peer import (
     store_message,
 )
 from tests.hostile.watching import Watch
+from tests.node.certificates import Authority
 from tests.node.network import (
     Receiver,
     Site,
     ct_slice,
     dcmtk,
     eventually,
+    free_port,
     make_site,
     part10,
     peers_toml,
@@ -66,6 +68,7 @@ class Scene:
 
     site: Site
     receiver: Receiver
+    tls_port: int
     acknowledged: set[str] = field(default_factory=set)
     threads_at_rest: int = 0
     descriptors_at_rest: int = 0
@@ -73,12 +76,19 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    site = make_site(tmp_path_factory.mktemp("site"), peers=peers_toml() + ATTACKER, receiving=IMPATIENT)
+    keys, tls_port = tmp_path_factory.mktemp("keys"), free_port()
+    authority = Authority(keys)
+    node = authority.sign("node.hospital")
+    tls = (
+        f'[tls]\nport = {tls_port}\ncertificate = "{node.certificate}"\nprivate_key = "{node.key}"\n'
+        f'authorities = "{authority.certificate}"\n'
+    )
+    site = make_site(tmp_path_factory.mktemp("site"), peers=peers_toml() + ATTACKER, receiving=IMPATIENT + tls)
     with receiving(site) as receiver:
         # What is loaded once is loaded now.
         file = part10(ct_slice(), tmp_path_factory.mktemp("first") / "a.dcm")
         assert store(receiver.port, [file]) == [SUCCESS]
-        scene = Scene(site=site, receiver=receiver, acknowledged={instance_of(file)})
+        scene = Scene(site=site, receiver=receiver, tls_port=tls_port, acknowledged={instance_of(file)})
         rest = Watch(receiver.process.pid).look()
         scene.threads_at_rest, scene.descriptors_at_rest = rest.threads, rest.descriptors
         yield scene
@@ -97,9 +107,9 @@ def honest_study(scene: Scene, folder: Path) -> None:
     scene.acknowledged |= {instance_of(file) for file in files}
 
 
-def study_under(attack: Attack, scene: Scene, folder: Path) -> Field:
+def study_under(attack: Attack, scene: Scene, folder: Path, *, port: int | None = None) -> Field:
     """An honest study while an attack goes on; memory, threads and descriptors stay within bounds."""
-    field_ = Field(port=scene.receiver.port)
+    field_ = Field(port=port or scene.receiver.port)
     with Watch(scene.receiver.process.pid) as watch:
         with attack(field_):
             honest_study(scene, folder)
@@ -138,6 +148,13 @@ def test_an_honest_study_arrives_under_attack_and_nothing_of_the_attack_stays(
     assert field_.connections > 0
     assert_nothing_is_left(scene)
     assert "a thread ended by a fault" not in scene.receiver.log
+
+
+@pytest.mark.parametrize("name", ["silent clients", "idle connections", "A-ASSOCIATE-RQ of 4 GiB"])
+def test_who_never_finishes_a_handshake_holds_nobody_up(name: str, scene: Scene, tmp_path: Path) -> None:
+    study_under(ATTACKS[name], scene, tmp_path, port=scene.tls_port)
+
+    assert_nothing_is_left(scene)
 
 
 def test_a_slow_loris_at_each_stage_is_cut_off_and_honest_studies_arrive_before(scene: Scene, tmp_path: Path) -> None:
