@@ -34,6 +34,8 @@ SAMPLE_S = 1.0
 BYTES_OF_NOTICE = 400
 MOST_BACKLOG = CAPACITY_BYTES // BYTES_OF_NOTICE + 1_000
 """Objects: a full pipe, and what the recorder has in hand."""
+WARM_UP_ASSOCIATIONS = 200
+"""Before these the allocator's arenas have not grown to what the associations at a time need; nothing is sampled."""
 GROWTH = 1.10
 """Of resident memory, last tenth over first; the allocator is never quite still."""
 
@@ -77,6 +79,7 @@ def endure(site: Site, journal: Path, *, objects: int, associations: int, sender
     load = Load(port=site.port, threads=senders)
     per_association = -(-objects // associations)
     failures: list[str] = []
+    over: list[int] = []
     samples: tuple[list[Sample], list[Sample]] = ([], [])
     backlogs: list[int] = []
 
@@ -89,14 +92,13 @@ def endure(site: Site, journal: Path, *, objects: int, associations: int, sender
                         load.acknowledged[number] = study
         except OSError as fault:
             failures.append(str(fault))
+        over.append(study)
 
     started_s = time.monotonic()
     ended = threading.Event()
     try:
         with contextlib.closing(Database.open(site.data, migrate=False)) as database:
-            watching = threading.Thread(
-                target=_watch, args=(victim, samples, backlogs, lambda: len(load.acknowledged), database, ended)
-            )
+            watching = threading.Thread(target=_watch, args=(victim, samples, backlogs, load, over, database, ended))
             watching.start()
             with ThreadPoolExecutor(senders) as pool:
                 list(pool.map(send, range(associations)))
@@ -124,13 +126,14 @@ def _watch(
     victim: Victim,
     samples: tuple[list[Sample], list[Sample]],
     backlogs: list[int],
-    acknowledged: Callable[[], int],
+    load: Load,
+    over: Sequence[int],
     database: Database,
     ended: threading.Event,
 ) -> None:
     while not ended.wait(SAMPLE_S):
         recorder = victim.recorder()
-        if recorder is None:
+        if recorder is None or len(over) < WARM_UP_ASSOCIATIONS:
             continue
         for found, process in zip(samples, (victim.receiver, recorder), strict=True):
             with process.oneshot():
@@ -142,7 +145,7 @@ def _watch(
                     )
                 )
         # In this order: what is recorded in between makes it smaller than it was, never larger.
-        count = acknowledged()
+        count = len(load.acknowledged)
         backlogs.append(max(0, count - _recorded(database)))
 
 
@@ -231,7 +234,8 @@ def write(lines: Sequence[Line], folder: Path, *, extent: str) -> None:
         f"Made by `make soak`; do not edit. {now}. {extent}",
         f"Machine: {machine}.",
         "",
-        "Objects of 1.3 kB from senders on the same machine. Tenths are of the time; values in them are medians.",
+        "Objects of 1.3 kB from senders on the same machine. Tenths are of the time after the",
+        f"first {WARM_UP_ASSOCIATIONS} associations; values in them are medians.",
         "After the end every row and the bytes of every file were compared with what had been acknowledged. A kill is",
         "SIGKILL to the receiver, its recorder or both at once, at a random moment; then the next is started.",
         "",
