@@ -19,6 +19,21 @@ from scp_node.inbound.incoming import split_of
 from scp_node.inbound.usability import is_made_by_this_software, is_usable_image
 from scp_node.store.seal import Seal, read_seal
 
+_IDENTITY = {
+    "patient_id": Tag("PatientID"),
+    "issuer_of_patient_id": Tag("IssuerOfPatientID"),
+    "patient_name": Tag("PatientName"),
+    "patient_birth_date": Tag("PatientBirthDate"),
+    "patient_sex": Tag("PatientSex"),
+    "accession_number": Tag("AccessionNumber"),
+    "study_id": Tag("StudyID"),
+    "study_date": Tag("StudyDate"),
+    "study_time": Tag("StudyTime"),
+    "study_description": Tag("StudyDescription"),
+    "referring_physician": Tag("ReferringPhysicianName"),
+    "character_set": Tag("SpecificCharacterSet"),
+}
+
 
 def examine(path: Path, spool_key: str, announced: Announcement) -> ReceivedInstance:
     """Read the header and take the digests, as far as the seal does not hold them already.
@@ -85,21 +100,4 @@ def _digests(file: BinaryIO, seal: Seal, header: Header, syntax: str) -> tuple[b
 
 def identity_of(dataset: Dataset) -> Identity:
     """Who and which request, as the object says it."""
-
-    def text(keyword: str) -> str:
-        return text_of(dataset, Tag(keyword))
-
-    return Identity(
-        patient_id=text("PatientID"),
-        issuer_of_patient_id=text("IssuerOfPatientID"),
-        patient_name=text("PatientName"),
-        patient_birth_date=text("PatientBirthDate"),
-        patient_sex=text("PatientSex"),
-        accession_number=text("AccessionNumber"),
-        study_id=text("StudyID"),
-        study_date=text("StudyDate"),
-        study_time=text("StudyTime"),
-        study_description=text("StudyDescription"),
-        referring_physician=text("ReferringPhysicianName"),
-        character_set=text("SpecificCharacterSet"),
-    )
+    return Identity(**{name: text_of(dataset, tag) for name, tag in _IDENTITY.items()})

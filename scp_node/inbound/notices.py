@@ -24,6 +24,9 @@ CAPACITY_BYTES = 1 << 20
 LONGEST_WAIT_S = 10.0
 """For room in a full pipe; then the notice is given up and the recorder looks for itself."""
 
+GATHER_S = 0.05
+"""Notices that come within this time are acted on together: every commit costs the disk as much as an object does."""
+
 _SET_PIPE_SIZE = 1031
 """F_SETPIPE_SZ (Linux)."""
 _STEP_BYTES = 1 << 16
@@ -139,22 +142,41 @@ class NoticeReader:
         """The receiver closed its end, or is no more; all that it wrote was read."""
 
     def read(self, *, most: int, wait_s: float) -> list[Notice]:
-        """The next notices, at most so many; empty if none came within ``wait_s``."""
+        """The next notices, at most so many; empty if none came within ``wait_s``.
+
+        When the first has come, others are waited for a moment, unless an association ended: its sender has what it
+        wanted, and nobody knows when the next notice comes.
+        """
+        self._fill(most, wait_s)
+        gathered_at_s = time.monotonic() + GATHER_S
+        while self._waiting and not self._has_end(most) and (left_s := gathered_at_s - time.monotonic()) > 0:
+            self._fill(most, left_s)
+        count = min(most, len(self._waiting))
+        return [_notice(self._waiting.popleft()) for _ in range(count)]
+
+    def _fill(self, most: int, wait_s: float) -> None:
+        """Take what is in the pipe, up to ``most`` notices in hand; waits only for the first of it."""
         while len(self._waiting) < most and not self.has_ended:
-            readable, _, _ = select.select([self._descriptor], [], [], 0.0 if self._waiting else wait_s)
+            readable, _, _ = select.select([self._descriptor], [], [], wait_s)
             if not readable:
                 break
             read = os.read(self._descriptor, _STEP_BYTES)
             self.has_ended = not read
             *lines, self._rest = (self._rest + read).split(b"\n")
             self._waiting.extend(lines)
-        count = min(most, len(self._waiting))
-        return [_notice(self._waiting.popleft()) for _ in range(count)]
+            wait_s = 0.0
+
+    def _has_end(self, most: int) -> bool:
+        """Whether there is nothing to be gained by waiting for more."""
+        return self.has_ended or len(self._waiting) >= most or self._waiting[-1].startswith(_ENDED)
 
     @property
     def has_more(self) -> bool:
         """Notices were read and not yet given out."""
         return bool(self._waiting)
+
+
+_ENDED = f'["{Ended.__name__}"'.encode("ascii")
 
 
 def _line(notice: Notice) -> bytes:

@@ -128,6 +128,7 @@ class Recorder:
         """Record until the receiver has ended and nothing is left to do."""
         tries_left = LAST_TRIES
         must_look = True
+        self._journal.info("recording")
         while not notices.has_ended or notices.has_more:
             batch = notices.read(most=MOST_AT_ONCE, wait_s=0.0 if must_look else LOOK_S)
             must_look = must_look or self._must_read_again()
