@@ -38,6 +38,10 @@ test: $(STAMP) ## Install the peers where that is allowed, then run every test
 	tests/peers.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+bench: $(STAMP) ## Measure receiving beside Orthanc, DCMTK and a C program, write docs/benchmarks/receiving.*
+	tests/peers.sh
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
 soak: $(STAMP) ## Load for an hour, kill a thousand times, write docs/benchmarks/soak (SOAK_ARGS='--objects 20000 --kills 50')
 	$(BIN)/python -m tests.bench.soak $(SOAK_ARGS)
 

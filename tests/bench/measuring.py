@@ -58,6 +58,7 @@ class Measured:
     recorded_s: float
     """Until the last row was committed; the same where the receiver has no index of its own behind."""
     peaks_mb: dict[str, float]
+    cpu_s: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +90,10 @@ def measure(case: Case, images: ImageSet, tools: Tools, seed: int) -> Measured:
         If anything is not as it must be: statuses, counts, rows, bytes, processes.
     """
     with running(case.receiver, tools.work / "receiver", no_delay=not case.stock) as receiver:
+        before_s = receiver.cpu_s()
         with analyses(tools) if case.busy else nullcontext():
             times = (_send_stock if case.stock else _send)(case, images, receiver, tools)
-        peaks = receiver.peaks_mb()
+        peaks, after_s = receiver.peaks_mb(), receiver.cpu_s()
         receiver.end()
         _check(receiver, images, seed)
     return Measured(
@@ -99,6 +101,7 @@ def measure(case: Case, images: ImageSet, tools: Tools, seed: int) -> Measured:
         acknowledged_s=times.acknowledged_s - times.begin_s,
         recorded_s=times.recorded_s - times.begin_s,
         peaks_mb=peaks,
+        cpu_s={role: spent - before_s.get(role, 0.0) for role, spent in after_s.items()},
     )
 
 

@@ -77,8 +77,20 @@ class Receiver:
             return []
 
     def peaks_mb(self) -> dict[str, float]:
-        """Largest resident memory so far of each process by what it is, in MB (10^6 bytes)."""
-        return {self.role(process): _peak_mb(process) for process in self.family()}
+        """Largest resident memory so far by what a process is, of the largest of its kind, in MB (10^6 bytes)."""
+        peaks: dict[str, float] = {}
+        for process in self.family():
+            peaks[self.role(process)] = max(peaks.get(self.role(process), 0.0), _peak_mb(process))
+        return peaks
+
+    def cpu_s(self) -> dict[str, float]:
+        """CPU time so far by what a process is, with that of children that ended, in seconds."""
+        used: dict[str, float] = {}
+        for process in self.family():
+            times = process.cpu_times()
+            spent = times.user + times.system + times.children_user + times.children_system
+            used[self.role(process)] = used.get(self.role(process), 0.0) + spent
+        return used
 
     def role(self, process: psutil.Process) -> str:
         """What a process of the family does."""
@@ -132,7 +144,9 @@ class Node(Receiver):
         return _count(self.folder / "data" / "node.sqlite3", "SELECT coalesce(max(rowid), 0) FROM instance")
 
     def serves(self) -> bool:
-        return '"serving"' in log_of(self.folder).read_text()
+        # A recorder may come up a moment after its receiver; what is measured is a node that is there.
+        told = log_of(self.folder).read_text()
+        return '"serving"' in told and told.count('"recording"') == self.processes
 
     def role(self, process: psutil.Process) -> str:
         words = process.cmdline()
@@ -168,7 +182,7 @@ class Orthanc(Receiver):
         return self.folder / "storage"
 
     def rows(self) -> int | None:
-        # Its table of resources, in which instances are of the fourth type.
+        # It keeps the database to itself while it runs. 3 is its number for an instance (patient 0, study 1, series 2).
         return _count(self.folder / "storage" / "index", "SELECT count(*) FROM Resources WHERE resourceType = 4")
 
 
