@@ -37,6 +37,8 @@ LOOK_S = 0.25
 ACCEPTED_AT_ONCE = 64
 """Connections taken before those that wait are looked at again."""
 NO_DESCRIPTORS_S = 0.1
+FAREWELL_S = 2.0
+"""For a refused caller to close the connection; then we do."""
 _STEP_BYTES = 1 << 16
 _ABORT = struct.pack(">BxLxxBB", PduType.A_ABORT, 4, 2, 2)
 """Source: the provider; reason: unexpected PDU (PS3.8 table 9-26)."""
@@ -69,6 +71,8 @@ class _Visitor:
     address: tuple[str, int]
     deadline_s: float
     handshakes: bool
+    is_refused: bool = False
+    """It was told so, and has a moment to close the connection itself, as the one who called should (AR-3, ARTIM)."""
     received: bytearray = field(default_factory=bytearray)
 
 
@@ -194,6 +198,9 @@ class WaitingRoom:
     # --- waiting ---
 
     def _serve(self, visitor: _Visitor) -> None:
+        if visitor.is_refused:
+            self._hear_farewell(visitor)
+            return
         try:
             if visitor.handshakes and not self._handshaken(visitor):
                 return
@@ -205,7 +212,8 @@ class WaitingRoom:
         except UpperLayerError:
             self._refuse(visitor, _ABORT, "not an association request")
         except ssl.SSLError as fault:
-            self._refuse(visitor, b"", f"TLS: {_reason(fault)}")
+            self._lockout.note(visitor.address[0], time.monotonic())
+            self._drop(visitor, f"TLS: {_reason(fault)}")
         except OSError:
             self._drop(visitor, "the connection failed")
         else:
@@ -254,11 +262,8 @@ class WaitingRoom:
 
     def _send_away_the_late(self) -> None:
         now_s = time.monotonic()
-        # In the order of arrival, and all have the same time.
-        for visitor in list(self._visitors):
-            if visitor.deadline_s > now_s:
-                break
-            self._drop(visitor, "no association request in time")
+        for visitor in [one for one in self._visitors if one.deadline_s <= now_s]:
+            self._drop(visitor, "" if visitor.is_refused else "no association request in time")
 
     # --- leaving ---
 
@@ -291,11 +296,28 @@ class WaitingRoom:
 
     def _refuse(self, visitor: _Visitor, answer: bytes, reason: str) -> None:
         self._lockout.note(visitor.address[0], time.monotonic())
-        with suppress(OSError):
+        if reason:
+            self._metrics.dropped(reason)
+        visitor.is_refused = True
+        visitor.deadline_s = time.monotonic() + FAREWELL_S
+        visitor.received = bytearray()
+        try:
             # It fits into any send buffer, so a peer that does not read cannot hold us up.
             visitor.connection.send(answer)
             visitor.connection.shutdown(socket.SHUT_WR)
-        self._drop(visitor, reason)
+        except OSError:
+            self._drop(visitor, "")
+
+    def _hear_farewell(self, visitor: _Visitor) -> None:
+        """Read and forget until the caller closes."""
+        try:
+            has_more = bool(visitor.connection.recv(_STEP_BYTES))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            has_more = False
+        if not has_more:
+            self._drop(visitor, "")
 
     def _drop(self, visitor: _Visitor, reason: str) -> None:
         self._forget(visitor)

@@ -110,6 +110,27 @@ def test_what_is_no_request_is_answered_by_an_abort_before_a_byte_more_is_read(o
         assert room.admitted == []
 
 
+def test_a_refused_caller_may_close_the_connection_itself_and_is_let_go_when_it_does_not() -> None:
+    with waiting_room() as room, room.call() as polite, room.call() as stubborn:
+        for caller in (polite, stubborn):
+            caller.sendall(request(calling="STRANGER"))
+            assert caller.recv(100)[0] == 3
+        # It would fail if the other end were closed already.
+        polite.shutdown(socket.SHUT_RDWR)
+        for _ in range(3):
+            stubborn.sendall(b"and another thing")
+        assert eventually(lambda: _is_closed(stubborn))
+
+
+def _is_closed(caller: socket.socket) -> bool:
+    """Whether the other end is closed, both ways: then something that is sent is answered by a reset."""
+    try:
+        caller.sendall(b"and another thing")
+    except OSError:
+        return True
+    return False
+
+
 def test_whoever_says_nothing_is_sent_away_in_time() -> None:
     with waiting_room(request_timeout_s=0.5) as room, room.call() as caller:
         caller.send(request()[:20])
