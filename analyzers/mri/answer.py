@@ -21,7 +21,7 @@ from analyzers.contract import (
 from analyzers.measuring import measurement
 from analyzers.mri.comparison import change_of_liver
 from analyzers.mri.expectations import study_roles
-from analyzers.mri.findings import Reading
+from analyzers.mri.findings import AT_LEAST, OUTLINED_BY, Reading
 from analyzers.mri.lesions import Candidate
 from analyzers.mri.roles import Role
 from analyzers.mri.stacks import NAMES, StudyStacks
@@ -56,7 +56,7 @@ def assessed(
     """Put a reading into words."""
     change = change_of_liver(reading, priors)
     finding = _lesion_finding(reading, settings)
-    at_least = "" if _whole(reading) else "at least "
+    at_least = "" if reading.whole else "at least "
     conclusion = f"Liver volume {at_least}{reading.liver_ml:.0f} mL. {finding.sentence} {change}"
     return Assessed(
         conclusion=conclusion.strip(),
@@ -77,13 +77,9 @@ def assessed(
     )
 
 
-def _whole(reading: Reading) -> bool:
-    return all(gate.passed for gate in reading.gates)
-
-
 def _grade(reading: Reading) -> Grade:
     sure = reading.reference.role in (Role.T1_HBP, Role.T1_PORTAL, Role.T1_TRANSITIONAL)
-    return Grade.GOOD if sure and _whole(reading) else Grade.LIMITED
+    return Grade.GOOD if sure and reading.whole else Grade.LIMITED
 
 
 def _sensitive(reading: Reading) -> bool:
@@ -97,12 +93,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _liver_volume(reading: Reading) -> Measurement:
-    remark = "" if _whole(reading) else "the liver reaches the end of the scan: at least this volume"
+    remark = "" if reading.whole else f"the liver reaches the end of the scan: {AT_LEAST}"
     return _measurement(
         "liver_volume",
         reading.liver_ml,
         "liver",
-        f"Outlined in {NAMES[reading.reference.role]}",
+        OUTLINED_BY.format(NAMES[reading.reference.role]),
         _grade(reading),
         remark,
     )

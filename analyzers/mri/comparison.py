@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analyzers.contract import Assessed, Measurement
-from analyzers.mri.findings import Reading
+from analyzers.mri.findings import AT_LEAST, OUTLINED_BY, Reading
+from analyzers.mri.stacks import NAMES
 from analyzers.priors import Prior
 
 
 def change_of_liver(reading: Reading, priors: Sequence[Prior]) -> str:
-    """One sentence for the conclusion, against the latest earlier MR result."""
+    """One sentence for the conclusion, against the latest earlier MR result; no change between lower limits."""
     earlier = [prior for prior in priors if prior.analyzer_name == "mri" and isinstance(prior.result, Assessed)]
     if not earlier:
         return ""
@@ -19,8 +20,36 @@ def change_of_liver(reading: Reading, priors: Sequence[Prior]) -> str:
     before = _liver_volume(latest)
     if before is None or before.value <= 0.0:
         return f"Earlier MR result of {when} without a liver volume."
+    cut = _when_cut(latest, reading)
+    if cut:
+        bound = "" if _whole(latest) else "at least "
+        return (
+            f"The liver volume cannot be compared with the MR result of {when} ({bound}{before.value:.0f} mL): "
+            f"the liver was not wholly in the scan {cut}."
+        )
     change = 100.0 * (reading.liver_ml / before.value - 1.0)
-    return f"Against the MR result of {when} the liver volume changed by {change:+.0f} % (then {before.value:.0f} mL)."
+    now = OUTLINED_BY.format(NAMES[reading.reference.role])
+    sequence = "" if before.method == now else f", {_decapitalised(before.method)}; now {_decapitalised(now)}"
+    return (
+        f"Against the MR result of {when} the liver volume changed by {change:+.0f} % "
+        f"(then {before.value:.0f} mL{sequence})."
+    )
+
+
+def _when_cut(prior: Prior, reading: Reading) -> str:
+    """Of which of both volumes no more than a lower limit is known; empty when of neither."""
+    then, now = not _whole(prior), not reading.whole
+    return "then and now" if then and now else "then" if then else "now" if now else ""
+
+
+def _whole(prior: Prior) -> bool:
+    volume = _liver_volume(prior)
+    gates = prior.result.gates if isinstance(prior.result, Assessed) else ()
+    return all(gate.passed for gate in gates) and volume is not None and AT_LEAST not in volume.remark
+
+
+def _decapitalised(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _liver_volume(prior: Prior) -> Measurement | None:

@@ -11,6 +11,11 @@ from analyzers.contract import Gate
 from analyzers.mri.searches import Search
 from analyzers.mri.stacks import RoledStack
 
+AT_LEAST = "at least this volume"
+"""How the remark of a liver volume ends that is a lower limit; a later comparison looks for it."""
+OUTLINED_BY = "Outlined in {}"
+"""Method of a liver volume, with the sequence's name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -21,6 +26,11 @@ class Reading:
     liver_ml: float
     search: Search
     gates: tuple[Gate, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the liver lies wholly in the scan: the only gates that a reading survives are about that."""
+        return all(gate.passed for gate in self.gates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,17 +87,39 @@ def test_lesions_are_candidates_with_a_score_and_not_a_diagnosis(result: Assesse
 def test_the_same_study_measures_the_same_and_an_earlier_result_gives_the_change(
     study: StudyOnDisk, result: Assessed
 ) -> None:
-    halved = (replace(result.measurements[0], value=value(result, "liver_volume") / 2), *result.measurements[1:])
-    prior = Prior(
-        study_instance_uid="1.2", study_date="20250102", analyzer_name="mri", analyzer_version="0.1.0", revision=1,
-        result=replace(result, measurements=halved), images=None,
-    )  # fmt: skip
+    prior = prior_of(result, value=value(result, "liver_volume") / 2)
     again = ANALYZER.analyze(study, (prior,))
     assert isinstance(again, Assessed)
     assert again.measurements == result.measurements
     assert np.array_equal(again.segments[0].mask_planes, result.segments[0].mask_planes)
     assert "20250102" in again.conclusion
     assert "+100 %" in again.conclusion
+
+
+def prior_of(result: Assessed, **volume: object) -> Prior:
+    """An earlier answer with another liver volume."""
+    liver = replace(result.measurements[0], **volume)  # type: ignore[arg-type]
+    return Prior(
+        study_instance_uid="1.2", study_date="20250102", analyzer_name="mri", analyzer_version="0.1.0", revision=1,
+        result=replace(result, measurements=(liver, *result.measurements[1:])), images=None,
+    )  # fmt: skip
+
+
+def test_a_volume_that_was_a_lower_limit_is_not_compared(study: StudyOnDisk, result: Assessed) -> None:
+    cut = prior_of(result, value=600.0, remark="the liver reaches the end of the scan: at least this volume")
+    answer = ANALYZER.analyze(study, (cut,))
+    assert isinstance(answer, Assessed)
+    assert "cannot be compared with the MR result of 20250102 (at least 600 mL)" in answer.conclusion
+    assert "not wholly in the scan then" in answer.conclusion
+    assert "%" not in answer.conclusion
+
+
+def test_a_change_names_both_sequences_where_they_differ(study: StudyOnDisk, result: Assessed) -> None:
+    other = prior_of(result, method="Outlined in T2")
+    answer = ANALYZER.analyze(study, (other,))
+    assert isinstance(answer, Assessed)
+    assert "+0 %" in answer.conclusion
+    assert "outlined in T2; now outlined in T1 hepatobiliary" in answer.conclusion
 
 
 def test_lesions_that_enhance_like_parenchyma_are_found_in_diffusion_and_the_limits_are_said(tmp_path: Path) -> None:
