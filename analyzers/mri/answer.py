@@ -87,13 +87,19 @@ def _sensitive(reading: Reading) -> bool:
     return bool({NAMES[Role.T1_HBP], NAMES[Role.DWI]} & set(reading.search.searched))
 
 
+def _cut_by(reading: Reading) -> tuple[str, ...]:
+    """What cuts the liver."""
+    ends = {"liver inside the scan": "the end of the scan", "liver inside the field of view": "the border of the field"}
+    return tuple(ends[gate.name] for gate in reading.gates if not gate.passed)
+
+
 def _listed(names: Sequence[str]) -> str:
     """Names in a sentence."""
     return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)
 
 
 def _liver_volume(reading: Reading) -> Measurement:
-    remark = "" if reading.whole else f"the liver reaches the end of the scan: {AT_LEAST}"
+    remark = "" if reading.whole else f"the liver reaches {_listed(_cut_by(reading))}: {AT_LEAST}"
     return _measurement(
         "liver_volume",
         reading.liver_ml,

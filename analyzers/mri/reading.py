@@ -12,6 +12,7 @@ from analyzers.mri.answer import assessed, not_assessable
 from analyzers.mri.bays import with_bays
 from analyzers.mri.body import Body, fat_level, find_body
 from analyzers.mri.breath import shift_between
+from analyzers.mri.field_of_view import field_gate
 from analyzers.mri.findings import Reading, Refusal
 from analyzers.mri.liver import Liver, Seed, find_seed, grow_liver
 from analyzers.mri.patient_grid import PatientGrid, field_on_source, grid_over, on_grid
@@ -140,7 +141,8 @@ def _on_source(
     mask = refined_surface(relative, rough, volume.spacing_zyx_mm)
     liver_ml = float(np.count_nonzero(mask)) * volume.voxel_ml
     cut = truncation_gate(volume, mask, "liver", wanted.largest_cut_fraction)
-    low, high = wanted.volume_ml if cut.passed else (wanted.least_seen_ml, wanted.volume_ml[1])
+    beside = field_gate(volume, mask, "liver", wanted.field_border_mm, wanted.field_contact_fraction)
+    low, high = wanted.volume_ml if cut.passed and beside.passed else (wanted.least_seen_ml, wanted.volume_ml[1])
     size = Gate(
         name="liver volume",
         passed=low <= liver_ml <= high,
@@ -154,7 +156,7 @@ def _on_source(
         seen=f"{right:.0%} right of the midline",
         wanted=f"at least {wanted.least_right_fraction:.0%}",
     )
-    gates = (*gates, size, side, cut)
+    gates = (*gates, size, side, cut, beside)
     if not (size.passed and side.passed):
         return Refusal(reasons=("what was outlined is not believable as a liver",), gates=gates)
     search = search_lesions(reference, relative, mask, stacks, settings.lesions)

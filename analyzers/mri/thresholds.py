@@ -95,6 +95,11 @@ class LiverThresholds:
     """Gate on the part of a liver that is cut by the scan's end."""
     largest_cut_fraction: float = 0.15
     """Section on the outermost plane by the largest section, above which the volume is a lower limit."""
+    field_border_mm: float = 4.0
+    """Distance to a lateral border of the field up to which the surface lies at it; less than ``wall_mm`` (derived)."""
+    field_contact_fraction: float = 0.01
+    """Share of the surface there above which the volume is a lower limit. A ball of 1.5 L that loses a cap with 1 %
+    of its surface loses 1 mL (derived)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

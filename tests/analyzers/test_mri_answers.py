@@ -172,7 +172,23 @@ class Altered:
         elif self._kind == "low":
             quarter = len(volume.planes) // 6
             return replace(volume, voxels_zyx=voxels[:quarter], planes=volume.planes[:quarter])
+        elif self._kind in ("narrow field", "filled field"):
+            first = np.flatnonzero(voxels.max(axis=(0, 1)) > 0.2 * voxels.max())[0] + voxels.shape[2] // 5
+            if self._kind == "filled field":
+                voxels = voxels.copy()
+                voxels[:, :, :first] = 0.0
+            else:
+                affine[:3, 3] += first * affine[:3, 0]
+                voxels = voxels[:, :, first:].copy()
         return replace(volume, voxels_zyx=voxels, affine_lps=affine)
+
+
+@pytest.fixture(scope="module")
+def alone(study: StudyOnDisk) -> Assessed:
+    """What the hepatobiliary phase alone gives."""
+    answer = ANALYZER.analyze(Altered(study, "unchanged"), ())
+    assert isinstance(answer, Assessed)
+    return answer
 
 
 @pytest.mark.parametrize("kind", ["small body", "mirrored", "symmetric", "noise", "low"])
@@ -183,6 +199,27 @@ def test_what_shows_no_believable_liver_is_refused_with_reasons(study: StudyOnDi
     assert answer.reasons
     check_result(answer)
     check_pictures(ANALYZER.illustrate(altered, answer))
+
+
+@pytest.mark.parametrize("kind", ["narrow field", "filled field"])
+def test_a_liver_that_the_field_of_view_cuts_sideways_is_a_lower_limit(
+    study: StudyOnDisk, alone: Assessed, kind: str
+) -> None:
+    answer = ANALYZER.analyze(Altered(study, kind), ())
+    assert isinstance(answer, Assessed)
+    assert value(answer, "liver_volume") < 0.9 * value(alone, "liver_volume")
+    assert answer.conclusion.startswith("Liver volume at least")
+    assert answer.measurements[0].grade is Grade.LIMITED
+    assert answer.measurements[0].remark == "the liver reaches the border of the field: at least this volume"
+    assert [gate.name for gate in answer.gates if not gate.passed] == ["liver inside the field of view"]
+
+
+def test_a_liver_behind_wall_and_skin_keeps_clear_of_the_field(result: Assessed, alone: Assessed) -> None:
+    for answer in (result, alone):
+        gate = next(one for one in answer.gates if one.name == "liver inside the field of view")
+        assert gate.passed
+        assert gate.seen.startswith("0.0%")
+        assert "at least" not in answer.conclusion
 
 
 def test_a_real_t1_weighted_liver_that_the_scan_cuts_is_outlined_as_a_lower_limit(
