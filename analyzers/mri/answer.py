@@ -24,6 +24,7 @@ from analyzers.mri.expectations import study_roles
 from analyzers.mri.findings import AT_LEAST, OUTLINED_BY, Reading
 from analyzers.mri.lesions import Candidate
 from analyzers.mri.roles import Role
+from analyzers.mri.searches import stated_floor_mm
 from analyzers.mri.stacks import NAMES, StudyStacks
 from analyzers.mri.thresholds import MriThresholds
 from analyzers.priors import Prior
@@ -209,12 +210,7 @@ def _lesion_finding(reading: Reading, settings: MriThresholds) -> Finding:
             f"Lesions were not looked for: {NAMES[reading.reference.role]} alone does not tell them from vessels."
         )
     elif not candidates:
-        sure = _grade(reading) is Grade.GOOD and _sensitive(reading)
-        presence = Presence.ABSENT if sure else Presence.INDETERMINATE
-        hint = "" if sure else "; that does not exclude lesions"
-        sentence = (
-            f"No lesion candidate of {settings.lesions.least_diameter_mm:g} mm or more detected in {where}{hint}."
-        )
+        presence, sentence = _none_found(reading, settings)
     else:
         sure = any(one.score >= _SURE_SCORE for one in candidates)
         presence = Presence.PRESENT if sure else Presence.INDETERMINATE
@@ -232,6 +228,17 @@ def _lesion_finding(reading: Reading, settings: MriThresholds) -> Finding:
             *(("lesion_long_axis",) if candidates else ()),
         ),
     )
+
+
+def _none_found(reading: Reading, settings: MriThresholds) -> tuple[Presence, str]:
+    """What it means that no candidate was found: never more than the search can see."""
+    lesions = settings.lesions
+    floor_mm = stated_floor_mm(reading.search, lesions)
+    sure = _grade(reading) is Grade.GOOD and _sensitive(reading) and floor_mm <= lesions.excluding_floor_mm
+    hint = "smaller ones can be missed" if sure else "that does not exclude lesions"
+    where = _listed(reading.search.searched)
+    sentence = f"No lesion candidate of {floor_mm:.0f} mm or more detected in {where}; {hint}."
+    return Presence.ABSENT if sure else Presence.INDETERMINATE, sentence
 
 
 def _limitations(stacks: StudyStacks, reading: Reading, settings: MriThresholds) -> tuple[str, ...]:
@@ -269,7 +276,7 @@ def _limits_of_search(stacks: StudyStacks, reading: Reading, settings: MriThresh
             step_mm = plane_distance_mm(told.volume)
             said.append(
                 f"Such lesions are told by {NAMES[told.role]} with slices {step_mm:.1f} mm apart: those below "
-                f"{2.0 * step_mm:.0f} mm can be missed, and axes measured in it are coarse."
+                f"{settings.lesions.surely_found_slices * step_mm:.0f} mm can be missed, and axes measured in it are coarse."
             )
     bridged_mm = settings.liver.bay_closing_mm if stacks.of(Role.DWI) else settings.liver.closing_mm
     said.append(f"Lesions at the liver's surface that are wider than {2.0 * bridged_mm:.0f} mm can be left out of it.")

@@ -20,6 +20,7 @@ from analyzers.mri.patient_grid import PatientGrid, cropped, grid_over, on_grid,
 from analyzers.mri.roles import ENHANCED, Role
 from analyzers.mri.stacks import NAMES, RoledStack, StudyStacks
 from analyzers.mri.thresholds import LesionThresholds
+from analyzers.quality import plane_distance_mm
 from analyzers.volume import Volume
 
 BLOOD_IN = (Role.T1_PORTAL, Role.T1_TRANSITIONAL)
@@ -48,11 +49,20 @@ class Search:
         Names of the other sequences that candidates were looked up in.
     searched : tuple of str
         Names of the sequences that candidates were searched in; empty where none of them tells a lesion from a vessel.
+    coarsest_step_mm : float
+        Largest slice distance among the sequences that a lesion has to show in to be found.
     """
 
     candidates: tuple[Candidate, ...]
     compared: tuple[str, ...]
     searched: tuple[str, ...]
+    coarsest_step_mm: float
+
+
+def stated_floor_mm(search: Search, settings: LesionThresholds) -> float:
+    """Diameter from which a search is expected to find lesions, in whole millimetres."""
+    floor_mm = max(settings.surely_found_mm, settings.surely_found_slices * search.coarsest_step_mm)
+    return float(np.ceil(floor_mm - 1e-6))
 
 
 def search_lesions(
@@ -97,7 +107,24 @@ def search_lesions(
         candidates=tuple(placed(candidate, box, liver_zyx.shape) for candidate in kept),
         compared=tuple(others),
         searched=tuple(one.name for one in images),
+        coarsest_step_mm=_coarsest_step_mm(images, reference, stacks),
     )
+
+
+def _coarsest_step_mm(images: Sequence[LiverImage], reference: RoledStack, stacks: StudyStacks) -> float:
+    """Slice distance by which the search is limited.
+
+    In the hepatobiliary phase a lesion shows by itself. Elsewhere it may show in the last sequence searched only; and
+    what has to be confirmed must show in a second sequence, of which the finest will do.
+    """
+    steps_mm = {NAMES[one.role]: plane_distance_mm(one.volume) for one in reversed(stacks.of(*_BRIGHT_IN))}
+    steps_mm[NAMES[reference.role]] = plane_distance_mm(reference.volume)
+    limiting_mm = [steps_mm[NAMES[reference.role]]]
+    for last in images[-1:]:
+        limiting_mm.append(steps_mm[last.name])
+        if last.confirm and last.others:
+            limiting_mm.append(min(steps_mm[name] for name in last.others))
+    return max(limiting_mm)
 
 
 def _second_search(

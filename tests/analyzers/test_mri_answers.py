@@ -11,7 +11,14 @@ import pytest
 from analyzers.contract import Assessed, Grade, NotAssessable, Presence
 from analyzers.loading import StudyOnDisk, open_study
 from analyzers.mri import ANALYZER
+from analyzers.mri.answer import assessed
+from analyzers.mri.findings import Reading
+from analyzers.mri.reading import read_study
+from analyzers.mri.roles import Role
+from analyzers.mri.stacks import read_stacks
+from analyzers.mri.thresholds import DEFAULT
 from analyzers.priors import Prior
+from analyzers.quality import plane_distance_mm
 from analyzers.result_check import check_pictures, check_result
 from analyzers.volume import LoadedSeries, Volume
 from tests.analyzers.mri_accuracy import Row, dice, make_phantom, phantom_row, run, true_mask
@@ -142,6 +149,40 @@ def test_nothing_found_without_diffusion_or_a_hepatobiliary_phase_excludes_nothi
     assert isinstance(answer, Assessed)
     assert answer.findings[0].presence is not Presence.ABSENT
     assert "No diffusion in the study." in answer.limitations
+
+
+@pytest.mark.parametrize(
+    ("step_mm", "presence", "sentence"),
+    [
+        (3.0, Presence.ABSENT, "No lesion candidate of 15 mm or more detected in {}; smaller ones can be missed."),
+        (8.0, Presence.INDETERMINATE, "No lesion candidate of 20 mm or more detected in {}; that does not exclude"),
+    ],
+)
+def test_what_no_candidate_means_follows_from_the_slices(
+    study: StudyOnDisk, step_mm: float, presence: Presence, sentence: str
+) -> None:
+    stacks = read_stacks(study, DEFAULT)
+    reading = read_study(stacks, DEFAULT)
+    assert isinstance(reading, Reading)
+    empty = replace(reading, search=replace(reading.search, candidates=(), coarsest_step_mm=step_mm))
+    answer = assessed(study, stacks, empty, (), DEFAULT)
+    assert answer.findings[0].presence is presence
+    assert answer.findings[0].sentence.startswith(sentence.format("T1 hepatobiliary"))
+    check_result(answer)
+
+
+def test_the_floor_is_that_of_the_sequence_that_lesions_must_show_in(study: StudyOnDisk) -> None:
+    stacks = read_stacks(study, DEFAULT)
+    coarsest = {}
+    for role in (Role.T1_HBP, Role.T1_PRE):
+        kept = tuple(one for one in stacks.stacks if one.role in (role, Role.DWI))
+        reading = read_study(replace(stacks, stacks=kept), DEFAULT)
+        assert isinstance(reading, Reading)
+        assert reading.reference.role is role
+        coarsest[role] = reading.search.coarsest_step_mm
+    steps_mm = {one.role: plane_distance_mm(one.volume) for one in stacks.stacks}
+    assert steps_mm[Role.DWI] > steps_mm[Role.T1_HBP]
+    assert coarsest[Role.T1_PRE] == pytest.approx(steps_mm[Role.DWI])
 
 
 class Altered:

@@ -12,10 +12,12 @@ from analyzers.mri.bays import with_bays
 from analyzers.mri.bias import fitted_bias
 from analyzers.mri.body import Body, fat_and_wall
 from analyzers.mri.breath import shift_between
+from analyzers.mri.lesions import LiverImage, find_candidates
 from analyzers.mri.liver import Liver, Seed
 from analyzers.mri.patient_grid import PatientGrid
+from analyzers.mri.searches import Search, stated_floor_mm
 from analyzers.mri.surface import refined_surface
-from analyzers.mri.thresholds import LiverThresholds
+from analyzers.mri.thresholds import LesionThresholds, LiverThresholds
 
 
 def ellipsoid(shape: tuple[int, int, int], radii: tuple[float, float, float]) -> NDArray[np.bool_]:
@@ -133,3 +135,36 @@ def test_a_bay_of_the_surface_is_liver_only_where_a_bright_lesion_fills_it(
     grown = with_bays(liver, reference, weighted, seen, trunk(), GRID, LiverThresholds()).field_zyx >= 0.5
     assert bool(grown[25, 35, 42]) is added
     assert np.array_equal(grown, parenchyma) is not added
+
+
+def sphere_in_liver(diameter_mm: float, step_mm: float, off: NDArray[np.float64]) -> LiverImage:
+    """A sphere of half the level of even parenchyma, averaged over voxels of 1.5 mm and one slice distance."""
+    spacing_mm = np.array([step_mm, 1.5, 1.5])
+    shape, parts = np.array([int(72 / step_mm), 40, 40]), (6, 2, 2)
+    centre_mm = (shape / 2.0 + off) * spacing_mm
+    fine = np.ogrid[tuple(slice(0, size * part) for size, part in zip(shape, parts, strict=True))]
+    places_mm = ((one + 0.5) * step / part for one, step, part in zip(fine, spacing_mm, parts, strict=True))
+    inside = sum((place - middle) ** 2 for place, middle in zip(places_mm, centre_mm, strict=True)) <= (
+        diameter_mm / 2.0
+    ) ** 2
+    share = inside.reshape(shape[0], 6, 40, 2, 40, 2).mean(axis=(1, 3, 5))
+    noise = np.random.default_rng(7).normal(0.0, 0.05, share.shape)
+    return LiverImage(
+        relative_zyx=(1.0 - 0.5 * share + noise).astype(np.float32), liver_zyx=np.ones(share.shape, bool),
+        spacing_zyx_mm=(step_mm, 1.5, 1.5), voxel_ml=step_mm * 1.5**2 / 1000.0, darker=True, blood_zyx=None,
+        fat_zyx=None, others={}, name="T1 hepatobiliary", confirm=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("step_mm", [2.0, 3.0, 4.0, 5.0, 6.0, 7.2, 8.0, 10.0])
+def test_a_lesion_of_the_stated_floor_is_found_wherever_it_lies_between_slices(step_mm: float) -> None:
+    search = Search(candidates=(), compared=(), searched=("T1 hepatobiliary",), coarsest_step_mm=step_mm)
+    floor_mm = stated_floor_mm(search, LesionThresholds())
+    assert floor_mm >= 15.0
+    for off in np.random.default_rng(3).uniform(-0.5, 0.5, (6, 3)):
+        assert len(find_candidates(sphere_in_liver(floor_mm, step_mm, off), LesionThresholds())) == 1
+
+
+def test_thick_slices_miss_what_thin_ones_show() -> None:
+    assert find_candidates(sphere_in_liver(10.0, 3.0, np.zeros(3)), LesionThresholds())
+    assert not find_candidates(sphere_in_liver(10.0, 8.0, np.zeros(3)), LesionThresholds())
