@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analyzers.contract import InstanceSummary
+from analyzers.contract import InstanceSummary, finite_number
 
 _LONGEST_B = 5000.0
 
@@ -44,7 +44,9 @@ class SequenceFacts:
     words: str
 
 
-def facts_of(instance: InstanceSummary, varying: Mapping[str, tuple[str, ...]] | None = None) -> SequenceFacts:
+def facts_of(
+    instance: InstanceSummary, varying: Mapping[str, tuple[str, ...]] | None = None, frame_number: int | None = None
+) -> SequenceFacts:
     """Read the facts of one stack.
 
     Parameters
@@ -53,8 +55,11 @@ def facts_of(instance: InstanceSummary, varying: Mapping[str, tuple[str, ...]] |
         A header of the stack.
     varying : mapping or None
         Values by keyword that tell this stack from others of its series; they outrank the header.
+    frame_number : int or None
+        Number of a frame of the stack in a multi-frame object, which may hold other stacks too; ``None`` for its first.
     """
-    frame = instance.frames[0].attributes if instance.frames else {}
+    own_frames = [one for one in instance.frames if one.frame == frame_number] or instance.frames
+    frame = own_frames[0].attributes if own_frames else {}
     frame_first = len(instance.frames) > 1
 
     def values(keyword: str) -> tuple[str, ...]:
@@ -65,10 +70,7 @@ def facts_of(instance: InstanceSummary, varying: Mapping[str, tuple[str, ...]] |
         return tuple(value.strip() for value in found if value.strip())
 
     def number(keyword: str) -> float | None:
-        try:
-            return float(values(keyword)[0])
-        except (IndexError, ValueError):
-            return None
+        return finite_number(next(iter(values(keyword)), ""))
 
     names = " ".join(values("SequenceName") + values("PulseSequenceName")).lower()
     description = " ".join(values("SeriesDescription") + values("ProtocolName")).lower()
@@ -88,7 +90,9 @@ def facts_of(instance: InstanceSummary, varying: Mapping[str, tuple[str, ...]] |
         echo_train=_positive(number("EchoTrainLength")),
         fat_suppressed=_fat_suppressed(values("ScanOptions"), words),
         agent="" if re.fullmatch(r"(?:no|none|nein|ohne.*|without.*|0)?", agent) else agent,
-        taken_at_s=_seconds(values("AcquisitionTime"))
+        # The object's own time is that of its earliest frame: a dynamic series in one object has one time per phase.
+        taken_at_s=_seconds(tuple(value[8:] for value in values("FrameAcquisitionDateTime")))
+        or _seconds(values("AcquisitionTime"))
         or _seconds(tuple(value[8:] for value in values("AcquisitionDateTime")))
         or _seconds(values("SeriesTime")),
         injected_at_s=_seconds(values("ContrastBolusStartTime")),

@@ -79,7 +79,7 @@ def read_stacks(images: StudyImages, settings: MriThresholds) -> StudyStacks:
                 refusals.append(f"Series {number}{f' ({volume.label})' if volume.label else ''}: {against}")
             else:
                 volumes.append(volume)
-    facts = [facts_of(volume.header, volume.attributes) for volume in volumes]
+    facts = [facts_of(volume.header, volume.attributes, volume.planes[0].frame) for volume in volumes]
     roles = first_roles(facts, settings.series)
     stacks = [
         RoledStack(volume=volume, role=role.role, reason=role.reason, guessed=role.guessed, b_value=fact.b_value)

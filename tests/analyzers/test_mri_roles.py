@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from analyzers.contract import Accept, Complete, Decline, InstanceSummary, Missing, SeriesSummary, StudySummary
+from analyzers.contract import Accept, Complete, Decline, FrameSummary, InstanceSummary, Missing, SeriesSummary, StudySummary
 from analyzers.mri import ANALYZER
 from analyzers.mri.expectations import study_roles
-from analyzers.mri.roles import Role
+from analyzers.mri.roles import Role, first_roles
+from analyzers.mri.sequences import facts_of
+from analyzers.mri.thresholds import DEFAULT
 
 GRE = {"ScanningSequence": ("GR",), "RepetitionTime": ("4.1",), "EchoTime": ("1.9",), "FlipAngle": ("11",)}
 SPIN = {"ScanningSequence": ("SE",), "RepetitionTime": ("1100",), "EchoTime": ("92",), "EchoTrainLength": ("20",)}
@@ -183,3 +185,20 @@ def test_an_ordered_hepatobiliary_phase_is_waited_for() -> None:
     assert "hepatobiliary" in waiting.what[0]
     assert isinstance(ANALYZER.expects(study(arterial, diffusion, late)), Complete)
     assert isinstance(ANALYZER.accepts(study(arterial, diffusion)), Accept)
+
+
+def test_the_phases_of_a_dynamic_series_in_one_object_are_told_by_the_time_of_their_frames() -> None:
+    moments = ("20260102115800", "20260102120025", "20260102120110", "20260102122000")
+    frames = tuple(
+        FrameSummary(frame=number, attributes={"FrameAcquisitionDateTime": (moment,)})
+        for number, moment in enumerate(moments, 1)
+    )
+    one = replace(header("1", **GRE, **AGENT, AcquisitionDateTime=(moments[0],)), frames=frames)
+    found = first_roles([facts_of(one, frame_number=number) for number in (1, 2, 3, 4)], DEFAULT.series)
+    assert [role.role for role in found] == [Role.T1_PRE, Role.T1_ARTERIAL, Role.T1_PORTAL, Role.T1_HBP]
+
+
+@pytest.mark.parametrize("text", ["NaN", "inf", "-inf"])
+def test_a_number_of_the_header_that_is_not_finite_counts_as_not_stated(text: str) -> None:
+    facts = facts_of(header("1", EchoTime=(text,), RepetitionTime=(text,), DiffusionBValue=(text,)))
+    assert (facts.echo_ms, facts.repetition_ms, facts.b_value) == (None, None, None)
