@@ -113,7 +113,8 @@ def _liver_volume(reading: Reading) -> Measurement:
 
 def _lesion_count(reading: Reading) -> Measurement:
     method = f"Candidates in {_listed(reading.search.searched)}"
-    return _measurement("lesion_count", float(len(reading.search.candidates)), "liver", method, _grade(reading))
+    grade = _grade(reading) if reading.search.vessels_told else Grade.LIMITED
+    return _measurement("lesion_count", float(len(reading.search.candidates)), "liver", method, grade)
 
 
 def _lesion_measurements(
@@ -126,10 +127,13 @@ def _lesion_measurements(
     least_mm = max(settings.lesions.measurable_mm, 2.0 * spacing_mm if spacing_mm > 5.0 else 0.0)
     measurable = axes.long_mm >= least_mm
     at_home = candidate.found_in == NAMES[reading.reference.role]
-    grade = Grade.GOOD if measurable and at_home and candidate.score >= _SURE_SCORE else Grade.LIMITED
+    sure = measurable and at_home and reading.search.vessels_told and candidate.score >= _SURE_SCORE
+    grade = Grade.GOOD if sure else Grade.LIMITED
     words = [f"candidate, score {candidate.score:.2f}"]
     if not measurable:
         words.append(f"below {least_mm:g} mm: not measurable by RECIST 1.1")
+    if not reading.search.vessels_told:
+        words.append("may be a vessel")
     if candidate.seen_in:
         words.append(f"seen in {_listed(candidate.seen_in)} too")
     if not at_home:
@@ -212,11 +216,14 @@ def _lesion_finding(reading: Reading, settings: MriThresholds) -> Finding:
     elif not candidates:
         presence, sentence = _none_found(reading, settings)
     else:
-        sure = any(one.score >= _SURE_SCORE for one in candidates)
+        sure = reading.search.vessels_told and any(one.score >= _SURE_SCORE for one in candidates)
         presence = Presence.PRESENT if sure else Presence.INDETERMINATE
         longest = max(one.axes.long_mm for one in candidates)
         noun = "candidate" if len(candidates) == 1 else "candidates"
-        sentence = f"{len(candidates)} lesion {noun} in {where}, the longest {longest:.0f} mm; not characterised."
+        doubt = "" if reading.search.vessels_told else "vessels cannot be told apart from lesions in it alone; "
+        sentence = (
+            f"{len(candidates)} lesion {noun} in {where}, the longest {longest:.0f} mm; {doubt}not characterised."
+        )
     return Finding(
         key="lesions",
         concept=vocabulary.LESION,
@@ -274,9 +281,10 @@ def _limits_of_search(stacks: StudyStacks, reading: Reading, settings: MriThresh
         told = next((one for one in stacks.of(*_BRIGHT_IN) if NAMES[one.role] in search.searched), None)
         if told is not None:
             step_mm = plane_distance_mm(told.volume)
+            floor_mm = settings.lesions.surely_found_slices * step_mm
             said.append(
                 f"Such lesions are told by {NAMES[told.role]} with slices {step_mm:.1f} mm apart: those below "
-                f"{settings.lesions.surely_found_slices * step_mm:.0f} mm can be missed, and axes measured in it are coarse."
+                f"{floor_mm:.0f} mm can be missed, and axes measured in it are coarse."
             )
     bridged_mm = settings.liver.bay_closing_mm if stacks.of(Role.DWI) else settings.liver.closing_mm
     said.append(f"Lesions at the liver's surface that are wider than {2.0 * bridged_mm:.0f} mm can be left out of it.")

@@ -49,6 +49,8 @@ class Search:
         Names of the other sequences that candidates were looked up in.
     searched : tuple of str
         Names of the sequences that candidates were searched in; empty where none of them tells a lesion from a vessel.
+    vessels_told : bool
+        Whether anything tells the candidates from vessels: enhanced blood, or a sequence where lesions are bright.
     coarsest_step_mm : float
         Largest slice distance among the sequences that a lesion has to show in to be found.
     """
@@ -56,6 +58,7 @@ class Search:
     candidates: tuple[Candidate, ...]
     compared: tuple[str, ...]
     searched: tuple[str, ...]
+    vessels_told: bool
     coarsest_step_mm: float
 
 
@@ -107,6 +110,8 @@ def search_lesions(
         candidates=tuple(placed(candidate, box, liver_zyx.shape) for candidate in kept),
         compared=tuple(others),
         searched=tuple(one.name for one in images),
+        # In the hepatobiliary phase alone vessels are as dark as lesions.
+        vessels_told=blood is not None or bool(others) or reference.role in _BRIGHT_REFERENCES,
         coarsest_step_mm=_coarsest_step_mm(images, reference, stacks),
     )
 

@@ -114,7 +114,7 @@ class LesionThresholds:
     """From here on every lesion of the benchmark's 16 evaluation phantoms was found (38 of 38), below not
     (``docs/benchmarks/mri-first.md``): what "none detected" is stated for, at least."""
     surely_found_slices: float = 2.4
-    """And at least so many slice distances: spheres anywhere between the slices are all found from there (same page)."""
+    """And at least so many slice distances: spheres anywhere between slices are all found from there (same page)."""
     excluding_floor_mm: float = 15.0
     """A search whose floor is higher excludes nothing; 15 mm is the size that the benchmark's target is set for."""
     least_contrast_fraction: float = 0.18

@@ -255,6 +255,15 @@ def test_a_liver_that_the_field_of_view_cuts_sideways_is_a_lower_limit(
     assert [gate.name for gate in answer.gates if not gate.passed] == ["liver inside the field of view"]
 
 
+def test_dark_places_of_the_hepatobiliary_phase_alone_may_be_vessels(alone: Assessed, result: Assessed) -> None:
+    assert alone.findings[0].presence is Presence.INDETERMINATE
+    assert "vessels cannot be told apart" in alone.findings[0].sentence
+    lesions = [one for one in alone.measurements if one.key.startswith("lesion_")]
+    assert len(lesions) > 1
+    assert {one.grade for one in lesions} == {Grade.LIMITED}
+    assert "vessels" not in result.findings[0].sentence
+
+
 def test_a_liver_behind_wall_and_skin_keeps_clear_of_the_field(result: Assessed, alone: Assessed) -> None:
     for answer in (result, alone):
         gate = next(one for one in answer.gates if one.name == "liver inside the field of view")

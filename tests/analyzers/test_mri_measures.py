@@ -144,9 +144,10 @@ def sphere_in_liver(diameter_mm: float, step_mm: float, off: NDArray[np.float64]
     centre_mm = (shape / 2.0 + off) * spacing_mm
     fine = np.ogrid[tuple(slice(0, size * part) for size, part in zip(shape, parts, strict=True))]
     places_mm = ((one + 0.5) * step / part for one, step, part in zip(fine, spacing_mm, parts, strict=True))
-    inside = sum((place - middle) ** 2 for place, middle in zip(places_mm, centre_mm, strict=True)) <= (
-        diameter_mm / 2.0
-    ) ** 2
+    inside = (
+        sum((place - middle) ** 2 for place, middle in zip(places_mm, centre_mm, strict=True))
+        <= (diameter_mm / 2.0) ** 2
+    )
     share = inside.reshape(shape[0], 6, 40, 2, 40, 2).mean(axis=(1, 3, 5))
     noise = np.random.default_rng(7).normal(0.0, 0.05, share.shape)
     return LiverImage(
@@ -158,7 +159,9 @@ def sphere_in_liver(diameter_mm: float, step_mm: float, off: NDArray[np.float64]
 
 @pytest.mark.parametrize("step_mm", [2.0, 3.0, 4.0, 5.0, 6.0, 7.2, 8.0, 10.0])
 def test_a_lesion_of_the_stated_floor_is_found_wherever_it_lies_between_slices(step_mm: float) -> None:
-    search = Search(candidates=(), compared=(), searched=("T1 hepatobiliary",), coarsest_step_mm=step_mm)
+    search = Search(
+        candidates=(), compared=(), searched=("T1 hepatobiliary",), vessels_told=True, coarsest_step_mm=step_mm
+    )
     floor_mm = stated_floor_mm(search, LesionThresholds())
     assert floor_mm >= 15.0
     for off in np.random.default_rng(3).uniform(-0.5, 0.5, (6, 3)):

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from analyzers.contract import Accept, Complete, Decline, FrameSummary, InstanceSummary, Missing, SeriesSummary, StudySummary
+from analyzers.contract import (
+    Accept,
+    Complete,
+    Decline,
+    FrameSummary,
+    InstanceSummary,
+    Missing,
+    SeriesSummary,
+    StudySummary,
+)
 from analyzers.mri import ANALYZER
 from analyzers.mri.expectations import study_roles
 from analyzers.mri.roles import Role, first_roles
