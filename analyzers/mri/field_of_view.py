@@ -32,8 +32,9 @@ def field_gate(
     surface = mask_zyx & ~ndimage.binary_erosion(mask_zyx, border_value=0)
     steps_mm = volume.spacing_zyx_mm[1:]
     at_border = sum(
-        int(np.count_nonzero(surface[z] & _near(_received(volume, z), steps_mm, near_mm)))
-        for z in np.flatnonzero(surface.any(axis=(1, 2)))
+        int(np.count_nonzero(section & _near(_received(volume, z), steps_mm, near_mm)))
+        for z, section in enumerate(surface)
+        if section.any()
     )
     share = at_border / max(1, int(np.count_nonzero(surface)))
     return Gate(
