@@ -84,6 +84,14 @@ def test_axes_are_drawn_on_the_lesion_they_measure(result: Assessed) -> None:
         assert columns.min() <= column <= columns.max() + 1
 
 
+def test_axes_state_half_a_pixel_and_half_a_slice_as_their_doubt(study: StudyOnDisk, result: Assessed) -> None:
+    volume = study.with_role("t1-hbp")[0].volumes[0]
+    half_mm = 0.5 * (volume.spacing_zyx_mm[0] + volume.spacing_zyx_mm[2])
+    axes = [one for one in result.measurements if one.key in ("lesion_long_axis", "lesion_short_axis")]
+    assert axes
+    assert [one.uncertainty for one in axes] == [pytest.approx(half_mm)] * len(axes)
+
+
 def test_lesions_are_candidates_with_a_score_and_not_a_diagnosis(result: Assessed) -> None:
     finding = result.findings[0]
     assert finding.presence in {Presence.PRESENT, Presence.INDETERMINATE}
