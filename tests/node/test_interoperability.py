@@ -264,7 +264,7 @@ def test_an_end_in_mid_transfer_leaves_nothing_half_and_the_next_sender_is_serve
         "between fragments": command + _data_pdu(dataset[:half], 0),
         "within a fragment": command + _data_pdu(dataset, 2)[:half],
     }[where]
-    before = site.spooled
+    before = set(site.spooled)
     ended = receiver.log.count('"association ended"')
     link = Sender(receiver.port)
     link._socket.sendall(sent + ENDS[how])
@@ -277,10 +277,11 @@ def test_an_end_in_mid_transfer_leaves_nothing_half_and_the_next_sender_is_serve
     assert eventually(lambda: receiver.log.count('"association ended"') > ended), "it still waits"
     link._socket.close()
 
-    assert site.spooled == before
+    # The recorder may still remove a repetition that an earlier test sent.
+    assert set(site.spooled) <= before
     with Sender(receiver.port) as next_one:
         assert next_one.store(instance_uid(number), dataset) == 0x0000
-    assert eventually(lambda: len(site.spooled) == len(before) + 1)
+    assert eventually(lambda: len(set(site.spooled) - before) == 1)
     assert receiver.process.poll() is None
 
 

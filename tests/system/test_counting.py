@@ -17,8 +17,9 @@ pytestmark = pytest.mark.timeout(280)
 FOR_EVER_S = 3000.0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeUnderTest, MisbehavingPacs]]:
+    # Anew for each test: an archive that could not be asked is left alone for minutes.
     pacs_port = free_port()
     folder = tmp_path_factory.mktemp("node")
     with (
