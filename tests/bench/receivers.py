@@ -126,7 +126,7 @@ class Node(Receiver):
         config.mkdir()
         data.mkdir()
         (config / "node.toml").write_text(
-            f'data_folder = "{data}"\n[receiving]\nae_titles = ["{CALLED}"]\nbind_address = "127.0.0.1"\n'
+            f'data_folder = "{data}"\n[receiving]\nae_titles = ["{CALLED}", "HAI_FORCE"]\nbind_address = "127.0.0.1"\n'
             f"port = {self.port}\nprocesses = {self.processes}\n"
         )
         (config / "peers.toml").write_text(
