@@ -275,7 +275,8 @@ def _kill(receiver: Receiver) -> None:
 
 def _peak_mb(process: psutil.Process) -> float:
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return next(float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
+    # A process that has just ended has none.
+    return next((float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 def _count(database: Path, question: str) -> int:
