@@ -72,7 +72,8 @@ def write_configuration(folder: Path, data_folder: Path, ports: Ports, pacs_titl
     node: dict[str, Any] = {
         "data_folder": str(data_folder),
         "receiving": {
-            "ae_titles": [NODE_TITLE],
+            # The shipped routes ask for the second one.
+            "ae_titles": [NODE_TITLE, "HAI_FORCE"],
             "bind_address": "127.0.0.1",
             "port": ports.node,
             "spool_quota_gib": 4.0,
