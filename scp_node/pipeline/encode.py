@@ -67,6 +67,8 @@ class EncodeResults:
         """Encode one job and queue its objects."""
         folder = self.folders.job(item.job_id)
         folder.mkdir(parents=True, exist_ok=True)
+        # Again here: a node that was killed right after the commit of a result did not come to it.
+        self.folders.drop_attempts(item.job_id, but=item.fence)
         try:
             entries = self._encode(item, folder)
         except (EncodingError, ManifestError) as fault:

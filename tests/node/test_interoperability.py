@@ -82,7 +82,12 @@ def assert_identical(site: Site, database: Database, study: str, sent: Sequence[
         stored = found[str(dataset.SOPInstanceUID)]
         meta = pydicom.filereader.read_file_meta_info(stored)
         assert meta.TransferSyntaxUID == dataset.file_meta.TransferSyntaxUID, file.name
-        assert dataset_bytes(stored) == dataset_bytes(file), file.name
+        assert dataset_bytes(stored) == of_even_length(dataset_bytes(file)), file.name
+
+
+def of_even_length(content: bytes) -> bytes:
+    """A deflated data set of odd length gets a null on the way (PS3.5 A.5): a PDV holds an even number of bytes."""
+    return content + bytes(len(content) % 2)
 
 
 def deeper(bits: int, study: str) -> Dataset:
