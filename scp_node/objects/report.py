@@ -5,6 +5,8 @@ A viewer must be able to show every group, so every group carries 2-D coordinate
 * a segment gives two groups with one tracking UID: TID 1411, which points at the segmentation and holds the numbers,
   and TID 1410, its outline on the plane where it is largest;
 * a region (planar scintigraphy) gives TID 1410, one for each of its outlines;
+* measurements of the whole examination that rest on outlines give TID 1410 on the first of these, one for all that
+  share it: a viewer shows an empty window for a report with a lone TID 1501 whose outline is its coordinates;
 * a measurement with lines of its own gives TID 1501, the lines as its coordinates.
 
 What rests on no coordinates is left to the text report, unless the destinations can read such groups.
@@ -27,7 +29,7 @@ from highdicom.sr.content import (
 from highdicom.sr.templates import TrackingIdentifier
 from pydicom.dataset import Dataset
 
-from analyzers.contract import AnalysisResult, Assessed, Declined, Finding, Measurement, NotAssessable
+from analyzers.contract import AnalysisResult, Assessed, Declined, Finding, Measurement, NotAssessable, Outline
 from scp_node.domain.delivery import ObjectKind
 from scp_node.objects import codes
 from scp_node.objects.modules import Setting, complete, evidence, library_arguments, placeholder
@@ -203,10 +205,16 @@ def _line_group(subject: Subject, measurements: Sequence[Measurement], setting: 
 def _examination_groups(result: Assessed, subjects: Mapping[str, Subject], setting: Setting) -> list[Group]:
     """Groups of what belongs to no segment or region that is here."""
     coordinates_optional = setting.order.groups_without_coordinates
-    groups: list[Group] = [
-        _lone_measurement_group(measurement, setting)
-        for measurement in result.measurements
-        if measurement.subject not in subjects and (measurement.lines or coordinates_optional)
+    lone = [each for each in result.measurements if each.subject not in subjects]
+    on_outline: dict[Outline, list[Measurement]] = {}
+    for each in lone:
+        if each.lines and each.lines[0].closed:
+            on_outline.setdefault(each.lines[0], []).append(each)
+    groups: list[Group] = [_outline_group(outline, resting, setting) for outline, resting in on_outline.items()]
+    groups += [
+        _lone_measurement_group(each, setting)
+        for each in lone
+        if (not each.lines[0].closed if each.lines else coordinates_optional)
     ]
     for finding in result.findings:
         if finding.subject not in subjects and (finding.outlines or coordinates_optional):
@@ -214,18 +222,34 @@ def _examination_groups(result: Assessed, subjects: Mapping[str, Subject], setti
     return groups
 
 
+def _outline_group(outline: Outline, measurements: Sequence[Measurement], setting: Setting) -> PlanarGroup:
+    """What rests on one outline and belongs to no structure alone, named by the first of it."""
+    first = measurements[0]
+    return PlanarGroup(
+        tracking_identifier=_lone_tracking(first, setting),
+        referenced_region=image_region(outline, setting),
+        algorithm_id=algorithm(setting),
+        measurements=[measurement_item(each) for each in measurements],
+        qualitative_evaluations=evaluations([], measurements),
+    )
+
+
 def _lone_measurement_group(measurement: Measurement, setting: Setting) -> ImageGroup:
-    name = f"{measurement.key} {measurement.subject or ''}".strip()
     return ImageGroup(
-        tracking_identifier=TrackingIdentifier(
-            uid=setting.provenance.tracking_uid(name), identifier=plain(measurement.concept.meaning, 64)
-        ),
+        tracking_identifier=_lone_tracking(measurement, setting),
         finding_sites=sites(measurement.site, measurement.laterality),
         algorithm_id=algorithm(setting),
         measurements=[measurement_item(measurement, coordinates(measurement.lines, setting))],
         qualitative_evaluations=evaluations([], [measurement]),
         source_images=[SourceImageForMeasurementGroup(*source_image(source, setting)) for source in measurement.sources]
         or None,
+    )
+
+
+def _lone_tracking(measurement: Measurement, setting: Setting) -> TrackingIdentifier:
+    name = f"{measurement.key} {measurement.subject or ''}".strip()
+    return TrackingIdentifier(
+        uid=setting.provenance.tracking_uid(name), identifier=plain(measurement.concept.meaning, 64)
     )
 
 

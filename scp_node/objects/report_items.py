@@ -104,18 +104,15 @@ def measurement_item(measurement: Measurement, referenced: Sequence[CoordinatesF
     )
 
 
-def coordinates(lines: Sequence[Outline], setting: Setting) -> list[CoordinatesForMeasurement]:
-    """The first line of a measurement as coordinates on its source image; an analyzer names the telling one first.
-
-    TID 320 allows more. But OHIF 3.12 shows nothing at all of a report in which one measurement has two.
-    """
+def coordinates(lines: Iterable[Outline], setting: Setting) -> list[CoordinatesForMeasurement]:
+    """Lines of a measurement as coordinates on their source images."""
     return [
         CoordinatesForMeasurement(
             graphic_type="POLYLINE",
             graphic_data=_points_inside(line, setting),
             source_image=SourceImageForRegion(*source_image(line.frame, setting)),
         )
-        for line in lines[:1]
+        for line in lines
     ]
 
 
