@@ -13,17 +13,11 @@ from pydicom.dataset import Dataset
 from analyzers.contract import AnalysisResult, Assessed, Segment
 from analyzers.wire import read_result, read_segment
 from scp_node.domain.delivery import ObjectKind
+from scp_node.durability import sync_folder
 from scp_node.errors import EncodingError
 from scp_node.objects.gate import acquaintances, check
 from scp_node.objects.key_images import Page, make_key_images, read_page, summary_page
-from scp_node.objects.manifest import (
-    OBJECTS_FOLDER,
-    ManifestEntry,
-    digest_of,
-    sync_folder,
-    write_durably,
-    write_manifest,
-)
+from scp_node.objects.manifest import OBJECTS_FOLDER, ManifestEntry, digest_of, write_durably, write_manifest
 from scp_node.objects.modules import Setting
 from scp_node.objects.order import EncodingOrder, read_order
 from scp_node.objects.provenance import provenance_of

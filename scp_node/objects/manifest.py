@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scp_node.domain.delivery import ObjectKind
+from scp_node.durability import sync_folder
 from scp_node.objects.json_fields import JsonFields, json_text, read_json_fields
 
 OBJECTS_FOLDER = "objects"
@@ -93,15 +94,6 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names inside a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _entry(read: JsonFields) -> ManifestEntry:

@@ -77,11 +77,16 @@ class AnalyzeJobs:
         try:
             end = self._run(item)
         except OSError as hindrance:
-            return self._hindered(item, hindrance)
+            return self._hindered(item, "start it", hindrance)
         if end.ending is Ending.STOPPED:
             return self._stopped(item, now)
         fault = attempt_fault(end, folder / "out", self.settings)
         if fault is None:
+            try:
+                # The row that says "analysed" survives a power cut: what it stands for must, too.
+                self.folders.make_durable(item.job_id, item.fence)
+            except OSError as hindrance:
+                return self._hindered(item, "keep its result", hindrance)
             out_folder = self.folders.relative(folder / "out")
             self.jobs.analysis_done(item.job_id, item.fence, self.clock(), out_folder)
             self.folders.drop_attempts(item.job_id, but=item.fence)
@@ -97,9 +102,9 @@ class AnalyzeJobs:
             wanted=self._renewal(job),
         )
 
-    def _hindered(self, job: AnalysisJob, fault: OSError) -> Outcome:
+    def _hindered(self, job: AnalysisJob, deed: str, fault: OSError) -> Outcome:
         """The machine, not the analyzer, was at fault (a full disk): no attempt is counted, whatever it takes."""
-        now, cause = self.clock(), f"this machine could not start it ({fault.strerror or type(fault).__name__})"
+        now, cause = self.clock(), f"this machine could not {deed} ({fault.strerror or type(fault).__name__})"
         retry_at = now + timedelta(seconds=self.settings.retry_s)
         self.jobs.handed_back(job.job_id, job.fence, now, cause=cause, not_before=retry_at)
         return Retry(after_s=self.settings.retry_s, cause=f"job {job.job_id}: {cause}")

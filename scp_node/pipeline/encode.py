@@ -71,6 +71,7 @@ class EncodeResults:
         self.folders.drop_attempts(item.job_id, but=item.fence)
         try:
             entries = self._encode(item, folder)
+            self.folders.make_reachable(item.job_id)
         except (EncodingError, ManifestError) as fault:
             if self.stopping():
                 return Wait(until=now, why="the node is stopping")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scp_node.durability import sync_folder, sync_tree
 from scp_node.store.spool import Spool
 from scp_node.store.study_rows import StoredInstance
 
@@ -46,6 +47,19 @@ class JobFolders:
         for name in ("study", "priors", "out"):
             (folder / name).mkdir(parents=True)
         return folder
+
+    def make_durable(self, job_id: int, fence: int) -> None:
+        """Let what the encoder reads of an attempt, and the way to it, survive a power cut."""
+        attempt = self.attempt(job_id, fence)
+        for name in ("study", "out"):
+            sync_tree(attempt / name)
+        sync_folder(attempt)
+        self.make_reachable(job_id)
+
+    def make_reachable(self, job_id: int) -> None:
+        """Let the names in a job's folder, and the way to it, survive a power cut."""
+        for folder in (self.job(job_id), self.data_folder / "jobs", self.data_folder):
+            sync_folder(folder)
 
     def drop_attempts(self, job_id: int, *, but: int | None = None) -> None:
         """Remove the folders of attempts whose results nobody will take."""

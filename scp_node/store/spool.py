@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
+from scp_node.durability import sync_folder
 from scp_node.errors import SpoolFullError
 from scp_node.store.seal import Seal, whole_seal
 
@@ -87,7 +88,7 @@ class SpoolFile:
         """Force the bytes and the name onto the disk; return the spool key."""
         try:
             os.fsync(self._descriptor)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as fault:
             raise self._refusal(fault) from fault
         self._made_durable = True
@@ -269,10 +270,10 @@ class Spool:
         self._folder.mkdir(parents=True, exist_ok=True)
         for number in range(256):
             (self._folder / f"{number:02x}").mkdir(exist_ok=True)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         # Also the names of those above; the lowest again each time, because its maker may have died before this.
         for folder in absent or [self._folder]:
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
         for number in range(256):
@@ -334,11 +335,3 @@ def _sync_file_system(descriptor: int) -> None:
     if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scp_node.domain.job import JobState
+from scp_node.domain.job import AnalysisJob, JobState
 from scp_node.domain.outcome import Fail, Outcome, Retry
+from scp_node.durability import sync_tree
+from scp_node.pipeline import folders
 from scp_node.pipeline.analyze import AnalyzeJobs
 from scp_node.pipeline.folders import JobFolders
 from scp_node.pipeline.ports import Child, ChildEnd, Ending
@@ -38,6 +42,9 @@ class Machine:
         started(4711, 0.0)
         self.commands.append(child)
         out = Path(child.command[5])
+        (out / "segments").mkdir()
+        (out / "segments" / "liver.npz").write_bytes(b"a mask")
+        (out / "view.png").write_bytes(b"a picture")
         (out / "result.json").write_text("{}", encoding="utf-8")
         return ChildEnd(ending=Ending.EXITED, exit_code=0, seconds=1.0, peak_memory_gib=0.1, stdout=b"", stderr_tail="")
 
@@ -109,3 +116,56 @@ def test_a_missing_received_file_is_said_and_not_tried_again(bench: Bench) -> No
     assert job.state is JobState.FAILED
     assert "missing from the spool" in job.last_cause
     assert not bench.machine.commands
+
+
+def test_a_result_and_its_images_survive_a_power_cut_once_the_study_counts_as_analysed(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[Path] = set()
+    promised: list[set[Path]] = []
+    fsync, analysis_done = os.fsync, JobStore.analysis_done
+
+    def noted(descriptor: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    def promise(*args: Any) -> AnalysisJob:
+        promised.append(set(synced))
+        return analysis_done(*args)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(JobStore, "analysis_done", promise)
+    bench.attempt()
+
+    (safe,) = promised
+    jobs = tmp_path / "jobs"
+    (attempt,) = (jobs / "1").glob("[0-9]*")
+    needed = {path for name in ("out", "study") for path in (attempt / name, *(attempt / name).rglob("*"))}
+    assert {path.name for path in needed} > {"result.json", "segments", "liver.npz", "view.png", "000001.dcm"}
+    assert safe >= {*needed, attempt, jobs / "1", jobs, tmp_path}
+
+
+def test_a_result_that_the_disk_does_not_keep_is_made_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_top: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", "a path")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(folders, "sync_tree", refused)
+        outcome = bench.attempt()
+    assert isinstance(outcome, Retry)
+    assert "keep its result (Input/output error)" in outcome.cause
+    (job,) = bench.jobs.of_study(STUDY)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+
+    bench.attempt()
+    assert [each.state for each in bench.jobs.of_study(STUDY)] == [JobState.ANALYZED]
+
+
+def test_syncing_what_a_program_left_neither_follows_links_nor_waits_for_pipes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_bytes(b"content")
+    sync_tree(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync_tree(tmp_path / "absent")

@@ -1,0 +1,42 @@
+"""Make what was written survive a power cut: files have their own sync, and their names that of their folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names inside a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(top: Path) -> None:
+    """Make every file and every name below a folder durable; its own name is that of the folder above.
+
+    Only plain files are opened: a pipe or a link that a stranger's program left there is no content of ours.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses: then nothing may be built on what is there.
+    """
+    for folder, _folders, names in os.walk(top, onerror=_raise):
+        for name in names:
+            path = Path(folder, name)
+            if path.is_symlink() or not path.is_file():
+                continue
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(Path(folder))
+
+
+def _raise(fault: OSError) -> None:
+    raise fault
