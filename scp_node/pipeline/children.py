@@ -1,4 +1,4 @@
-"""Child processes under limits: own process group, wall time, resident memory of the whole group, killed as a group."""
+"""Child processes under limits: own session, wall time, resident memory of the whole family, killed with all of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +21,10 @@ LEASH = Path(__file__).with_name("leash.py")
 SAMPLE_S = 0.2
 ASK_S = 1.0
 TAIL_BYTES = 4000
+KILL_ROUNDS = 20
+"""A process that starts others all the time is looked for again so often."""
+START_SLACK_S = 1.0
+"""Start times that the system reports differ by less, also for one and the same process."""
 GIB = 1024.0**3
 
 
@@ -45,6 +50,7 @@ class LocalRunner:
                 ending, peak_bytes = _watch(process, child, begun, wanted)
             finally:
                 kill_group(process.pid)
+                kill_session(process.pid)
                 process.wait()
             return ChildEnd(
                 ending=ending,
@@ -97,22 +103,60 @@ def group_memory_bytes(pid: int) -> int:
 
 
 def kill_group(pid: int) -> None:
-    """Kill the process group that ``pid`` leads, whatever is left of it."""
+    """Kill the process group that ``pid`` leads, all at once."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
 
 
-def kill_if_same(pid: int, started_at: float) -> bool:
-    """Kill the group of a process recorded earlier, if pid and start time still name the same process."""
-    try:
-        same = abs(psutil.Process(pid).create_time() - started_at) < 1.0
-    except psutil.NoSuchProcess:
-        return False
-    if same:
-        kill_group(pid)
-    return same
+def kill_session(pid: int, started_at: float = 0.0) -> int:
+    """Kill what is left of the session that ``pid`` leads, or led, also in groups of its own; return how many.
+
+    The system gives a number to no new process while a session or group of that number has members, so the members
+    of a session whose leader is gone are what it started.
+
+    Parameters
+    ----------
+    started_at : float
+        Only processes that began then or later, in seconds since the epoch.
+    """
+    killed: set[int] = set()
+    for _ in range(KILL_ROUNDS):
+        members = [process for process in _members(pid, started_at) if process.pid not in killed]
+        if not members:
+            break
+        for process in members:
+            # A process is looked at again before it is killed: its number may name another one by now.
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                process.kill()
+            killed.add(process.pid)
+    return len(killed)
+
+
+def _members(leader: int, started_at: float) -> Iterator[psutil.Process]:
+    """The processes of this user in a session, dead ones that nobody has waited for left out."""
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) != leader:
+                continue
+            ours = process.uids().real == os.getuid() and process.status() != psutil.STATUS_ZOMBIE
+            if ours and process.create_time() >= started_at - START_SLACK_S:
+                yield process
+
+
+def kill_remains(pid: int, started_at: float) -> int:
+    """Kill a process recorded earlier, and whatever it started; return how many processes.
+
+    Its own children do not die with it: only the leader is bound to the life of the node. Nothing is killed if the
+    number names another process by now, this node's own session, or if the system was started again since.
+    """
+    if started_at < psutil.boot_time() - START_SLACK_S or pid == os.getsid(0):
+        return 0
+    with suppress(psutil.NoSuchProcess):
+        if abs(psutil.Process(pid).create_time() - started_at) >= START_SLACK_S:
+            return 0
+    return kill_session(pid, started_at)
 
 
 def _started_at(pid: int) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from scp_node.journal import journal
-from scp_node.pipeline.children import kill_if_same
+from scp_node.pipeline.children import kill_remains
 from scp_node.pipeline.folders import JobFolders
 from scp_node.store.deliveries import DeliveryStore
 from scp_node.store.jobs import JobStore
@@ -36,10 +36,8 @@ class Recovery:
         log = journal("pipeline.recover")
         for job in self.jobs.running():
             if job.child_pid is not None and job.child_started_at is not None:
-                killed = kill_if_same(job.child_pid, job.child_started_at)
-                log.info(
-                    "a child of an earlier run", job=job.job_id, pid=job.child_pid, what="killed" if killed else "gone"
-                )
+                killed = kill_remains(job.child_pid, job.child_started_at)
+                log.info("processes of an earlier run killed", job=job.job_id, pid=job.child_pid, count=killed)
         requeued = self.jobs.expire_leases(now, as_of=now + EVER)
         resent = self.deliveries.expire_leases(now, as_of=now + EVER)
         self.studies.forget_dead_associations(now + EVER)

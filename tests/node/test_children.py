@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from scp_node.pipeline.children import LEASH, LocalRunner, kill_if_same
+from scp_node.pipeline.children import LEASH, LocalRunner, kill_remains
 from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits
 
 PATIENCE_S = 30.0
@@ -44,6 +45,10 @@ def gone(pid: int) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def gone_now(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_child_that_ends_well_leaves_its_output_and_exit_code(tmp_path: Path) -> None:
@@ -107,17 +112,78 @@ def test_a_child_dies_with_its_parent() -> None:
     assert gone(child_pid)
 
 
-def test_a_pid_that_names_another_process_by_now_is_left_alone() -> None:
-    own_start = psutil.Process(os.getpid()).create_time()
-    assert not kill_if_same(os.getpid(), own_start - 3600.0)
+GRANDCHILDREN = """
+import os, subprocess, sys, time
+sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+plain = subprocess.Popen(sleeper)
+grouped = subprocess.Popen(sleeper, process_group=0)
+print(os.getpid(), plain.pid, grouped.pid, flush=True)
+time.sleep(60)
+"""
+"""Starts one process in its own group and one in another."""
 
 
-@pytest.mark.parametrize("recorded_later", [False, True])
-def test_an_orphan_of_an_earlier_run_is_killed_by_pid_and_start(recorded_later: bool) -> None:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
-    try:
-        started_at = psutil.Process(process.pid).create_time()
-        assert kill_if_same(process.pid, started_at + (10.0 if recorded_later else 0.0)) is not recorded_later
-    finally:
-        process.kill()
-        process.wait()
+def test_grandchildren_in_a_group_of_their_own_end_with_the_child(tmp_path: Path) -> None:
+    end, _pid = run(tmp_path, GRANDCHILDREN, time_s=2.0)
+    assert end.ending is Ending.TIMED_OUT
+    assert all(gone(int(pid)) for pid in end.stdout.split())
+
+
+@contextmanager
+def family() -> Iterator[tuple[psutil.Process, list[psutil.Process]]]:
+    """A child that leads a session, and the two processes that it started."""
+    command = [sys.executable, "-c", GRANDCHILDREN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as leader:
+        assert leader.stdout is not None
+        members = [psutil.Process(int(pid)) for pid in leader.stdout.readline().split()]
+        try:
+            yield members[0], members[1:]
+        finally:
+            for process in members:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+def test_what_a_dead_child_of_an_earlier_run_started_is_killed() -> None:
+    with family() as (leader, started):
+        started_at = leader.create_time()
+        leader.kill()
+        assert gone(leader.pid)
+        os.waitpid(leader.pid, 0)  # as init does once the node is dead
+        assert not any(gone_now(process) for process in started), "they do not die with it"
+        assert kill_remains(leader.pid, started_at) == 2
+        assert all(gone(process.pid) for process in started)
+
+
+def test_a_living_child_of_an_earlier_run_is_killed_with_its_family() -> None:
+    with family() as (leader, started):
+        assert kill_remains(leader.pid, leader.create_time()) == 3
+        assert all(gone(process.pid) for process in (leader, *started))
+
+
+@pytest.mark.parametrize("recorded_s_later", [-3600.0, 3600.0])
+def test_a_number_that_names_another_process_by_now_is_left_alone(recorded_s_later: float) -> None:
+    with family() as (leader, started):
+        assert kill_remains(leader.pid, leader.create_time() + recorded_s_later) == 0
+        assert not any(gone_now(process) for process in (leader, *started))
+
+
+def test_processes_that_began_before_the_recorded_child_are_not_its_own() -> None:
+    with family() as (leader, started):
+        started_at = leader.create_time()
+        leader.kill()
+        os.waitpid(leader.pid, 0)
+        assert kill_remains(leader.pid, started_at + 3600.0) == 0
+        assert not any(gone_now(process) for process in started)
+
+
+def test_numbers_from_before_the_last_start_of_the_system_mean_nothing() -> None:
+    with family() as (leader, started):
+        leader.kill()
+        os.waitpid(leader.pid, 0)
+        assert kill_remains(leader.pid, psutil.boot_time() - 10.0) == 0
+        assert not any(gone_now(process) for process in started)
+
+
+def test_a_node_never_kills_its_own_session() -> None:
+    assert kill_remains(os.getsid(0), 4e9) == 0

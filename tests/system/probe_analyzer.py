@@ -7,6 +7,8 @@ private analyzer would be.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +35,7 @@ from analyzers import (
 )
 
 BEHAVIOUR = Path(os.environ.get("HAI_PROBE_BEHAVIOUR", "/nonexistent"))
-"""A file that holds ``fine``, ``crash``, ``loop``, ``hog``, ``slow`` or ``unassessable``; absent means fine."""
+"""A file that holds ``fine``, ``crash``, ``loop``, ``hog``, ``slow`` or ``family``; absent means fine."""
 LIVER = Code(value="10200004", scheme="SCT", meaning="Liver")
 ANATOMY = Code(value="91723000", scheme="SCT", meaning="Anatomical Structure")
 VOLUME = Code(value="118565006", scheme="SCT", meaning="Volume")
@@ -93,6 +95,8 @@ def misbehave(how: str) -> None:
         case "hog":
             hog = bytearray(1_500_000_000)
             time.sleep(60 + len(hog) * 0)
+        case "family":
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).wait()
         case "slow":
             time.sleep(4)
         case "fine":

@@ -153,6 +153,28 @@ def test_a_killed_analyzer_is_tried_again_in_a_folder_of_its_own(
     assert_nobody_is_left_over(node)
 
 
+def test_what_an_analyzer_started_does_not_outlive_a_killed_node_for_long(
+    node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
+) -> None:
+    node.behave("family")
+    patient = Patient(tmp_path)
+    store(node.port, patient.slices(1, 2))
+    at_work = node.until(patient.study, lambda told: reached(told) is Commit.RUNNING, "the analyzer to run")
+    pid = at_work.jobs[0].job.child_pid
+    assert pid is not None
+    analyzer = psutil.Process(pid)
+    assert eventually(lambda: bool(analyzer.children()))
+    (started,) = analyzer.children()
+    node.kill()
+    assert eventually(lambda: not analyzer.is_running() or analyzer.status() == psutil.STATUS_ZOMBIE)
+    assert started.is_running()
+    node.behave("fine")
+    node.start()
+    told = node.answered(patient.study)
+    assert_one_answer(node, pacs, told)
+    assert_nobody_is_left_over(node)
+
+
 def test_a_killed_receiver_loses_nothing_acknowledged_and_holds_no_study(
     node: NodeUnderTest, pacs: MisbehavingPacs, tmp_path: Path
 ) -> None:
