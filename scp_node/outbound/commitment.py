@@ -81,7 +81,8 @@ def ask(terms: Terms, store: DeliveryStore, deliveries: Sequence[Delivery], tran
     Raises
     ------
     TransientDeliveryError, NothingAcceptedError
-        If the peer cannot be asked; then nothing is noted.
+        If the peer cannot be asked, or refuses. Once there is an association the request is noted, because its report
+        may come in any case; only without one nothing is noted, and the peer can be asked again at once.
     """
 
     def take_report(event: evt.Event) -> tuple[int, None]:

@@ -7,6 +7,7 @@ is dead keeps nobody else waiting.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -64,6 +65,7 @@ class PeerCourier:
         )
         # How often in a row a peer could not be asked for proof. Forgotten with the process: a courtesy, no truth.
         self._unasked: dict[str, int] = {}
+        self._stored: Counter[str] = Counter()
         self._journal = journal("outbound")
 
     # --- sending ---
@@ -138,6 +140,8 @@ class PeerCourier:
         log = self._journal.bind(delivery=delivery.delivery_id, peer=delivery.peer)
         match outcome:
             case Stored(status=status, warning=warning):
+                self._stored[delivery.peer] += 1
+                self._unasked.pop(delivery.peer, None)
                 self._apply(delivery, DeliveryEvent.STORED, now, cause=warning, status=status)
                 if warning:
                     log.warning("stored with a remark", cause=warning, status=status)
@@ -155,11 +159,18 @@ class PeerCourier:
 
     # --- proof ---
 
+    def stored_count(self, peer: str) -> int:
+        """How many objects the peer has accepted since the start of the node."""
+        return self._stored[peer]
+
+    def act(self, peer: str, now: datetime) -> Outcome:
+        """Act on what the peer reported, also one that is asked in another way by now."""
+        return self._told(peer, self._acted(peer, now), now)
+
     def confirm(self, peer: str, now: datetime) -> Outcome:
-        """Act on what the peer reported, and ask for proof of what it accepted."""
+        """Ask for proof of what the peer accepted."""
         if self._settings.peers[peer].verification is Verification.FIND:
             return self._find(peer, now)
-        done = self._acted(peer, now)
         wait = timedelta(seconds=self._settings.node.delivery.commitment_wait_s)
         unproven = [
             delivery
@@ -175,8 +186,12 @@ class PeerCourier:
             except DeliveryError as found:
                 fault = found
                 break
-        done += self._acted(peer, now)
-        return self._told(peer, done, fault, now)
+        # Most peers report at once, on the same association.
+        done = self._acted(peer, now)
+        if fault is not None:
+            return self._not_asked(peer, fault, done)
+        self._unasked.pop(peer, None)
+        return self._told(peer, done, now)
 
     def _acted(self, peer: str, now: datetime) -> Confirmed:
         return act_on_reports(self._deliveries, peer, self._settings.peers, now, self._wait_s)
@@ -188,7 +203,7 @@ class PeerCourier:
         try:
             found = held(terms_of(self._settings, peer), [delivery.encoded for delivery in unproven])
         except DeliveryError as fault:
-            return self._told(peer, Confirmed(), fault, now)
+            return self._not_asked(peer, fault, Confirmed())
         done = Confirmed()
         for delivery in unproven:
             if delivery.encoded.sop_instance_uid in found:
@@ -196,7 +211,8 @@ class PeerCourier:
                 done += Confirmed(committed=1)
             else:
                 done += self._not_found(delivery, now)
-        told = self._told(peer, done, None, now)
+        self._unasked.pop(peer, None)
+        told = self._told(peer, done, now)
         return (
             Wait(until=now + timedelta(seconds=FIND_AGAIN_S), why="not filed yet") if isinstance(told, Wait) else told
         )
@@ -214,13 +230,17 @@ class PeerCourier:
         self._apply(delivery, DeliveryEvent.NOT_HELD, now, cause=cause, not_before=self._not_before(delivery, now))
         return Confirmed(not_held=1)
 
-    def _told(self, peer: str, done: Confirmed, fault: DeliveryError | None, now: datetime) -> Outcome:
+    def _not_asked(self, peer: str, fault: DeliveryError, done: Confirmed) -> Retry:
+        self._warn(peer, done)
+        self._unasked[peer] = self._unasked.get(peer, 0) + 1
+        return Retry(after_s=self._wait_s(self._unasked[peer]), cause=f"{peer}: {fault}")
+
+    def _warn(self, peer: str, done: Confirmed) -> None:
         if done.not_held or done.refused:
             self._journal.warning("accepted and not held", peer=peer, count=done.not_held + done.refused)
-        if fault is not None:
-            self._unasked[peer] = self._unasked.get(peer, 0) + 1
-            return Retry(after_s=self._wait_s(self._unasked[peer]), cause=f"{peer}: {fault}")
-        self._unasked.pop(peer, None)
+
+    def _told(self, peer: str, done: Confirmed, now: datetime) -> Outcome:
+        self._warn(peer, done)
         if done.anything:
             return Done(what=f"{peer}: {done.committed} held, {done.not_held} to be sent again, {done.refused} refused")
         return Wait(until=now, why="nothing new is proved")

@@ -24,15 +24,14 @@ class DeliverToPeer:
         return "deliver"
 
     def due(self, now: datetime) -> Sequence[str]:
-        """Sending and confirming, in this order."""
-        return () if self.stopping() else ("deliver", "confirm")
+        """Sending, acting on proof and asking for it, each with waiting times of its own."""
+        return () if self.stopping() else ("deliver", "act", "confirm")
 
     def key(self, item: str) -> str:
-        """The step and the peer."""
-        return f"{item} {self.peer}"
+        """The step and the peer; a peer that takes objects again is also asked again."""
+        return f"{item} {self.peer}" + (f" {self.courier.stored_count(self.peer)}" if item == "confirm" else "")
 
     def step(self, item: str, now: datetime) -> Outcome:
-        """Send, or ask for proof."""
-        if item == "deliver":
-            return self.courier.deliver(self.peer, now)
-        return self.courier.confirm(self.peer, now)
+        """Send, act on proof, or ask for it."""
+        steps = {"deliver": self.courier.deliver, "act": self.courier.act, "confirm": self.courier.confirm}
+        return steps[item](self.peer, now)

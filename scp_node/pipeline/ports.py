@@ -19,8 +19,14 @@ class Courier(Protocol):
     def deliver(self, peer: str, now: datetime) -> Outcome:
         """Send what is due for the peer."""
 
+    def act(self, peer: str, now: datetime) -> Outcome:
+        """Act on the proof that the peer sent."""
+
     def confirm(self, peer: str, now: datetime) -> Outcome:
-        """Ask for, and act on, proof that the peer holds what it accepted."""
+        """Ask the peer for proof that it holds what it accepted."""
+
+    def stored_count(self, peer: str) -> int:
+        """How many objects the peer has accepted since the start of the node: it is there when this grows."""
 
 
 class Archive(Protocol):

@@ -13,11 +13,14 @@ from pydicom import uid
 from scp_node.demo.archive import Archive
 from scp_node.demo.orthanc import Orthanc
 from scp_node.demo.scanner import push
-from scp_node.domain.delivery import DeliveryState, ObjectKind
+from scp_node.domain.delivery import DeliveryEvent, DeliveryState, ObjectKind
 from scp_node.domain.outcome import Done, Retry, Wait
 from scp_node.outbound import commitment
 from scp_node.outbound.echo import echo
 from scp_node.outbound.link import linked, terms_of
+from scp_node.outbound.transactions import transaction_uid
+from scp_node.pipeline.deliver import DeliverToPeer
+from scp_node.pipeline.stage import StageRunner
 from scp_node.store.database import Database
 from scp_node.store.studies import StudyStore
 from tests.node.network import (
@@ -349,6 +352,46 @@ def test_a_peer_that_cannot_be_asked_for_proof_is_asked_when_it_is_back(tmp_path
         # It was never asked, so there is no answer to wait for: it can be asked at once.
         box.courier.confirm("pacs", at(NOW_S + 4))
         assert box.states() == COMMITTED
+
+
+def test_a_report_is_acted_on_while_the_peer_cannot_be_asked(tmp_path: Path) -> None:
+    with scene(tmp_path, Misbehaviour(commitment=Commitment.NEVER)) as (box, archive):
+        stage = StageRunner(DeliverToPeer(courier=box.courier, peer="pacs", stopping=lambda: False))
+        stage.run(at(NOW_S))
+        archive.go_away()
+        for seconds in (60, 61, 63, 67):
+            stage.run(at(NOW_S + seconds))  # it backs off further each time
+        box.deliveries.commitment_reported(archive.asked[0], tuple(box.uids.values()), {}, at(NOW_S + 68))
+        stage.run(at(NOW_S + 68))
+        assert box.states() == COMMITTED
+
+
+def test_a_peer_that_takes_objects_again_is_asked_for_proof_at_once(tmp_path: Path) -> None:
+    with scene(tmp_path) as (box, archive):
+        stage = StageRunner(DeliverToPeer(courier=box.courier, peer="pacs", stopping=lambda: False))
+        box.courier.deliver("pacs", at(NOW_S))
+        archive.go_away()
+        for seconds in (1, 2, 4, 8, 16):
+            stage.run(at(NOW_S + seconds))
+        archive.start()
+        stage.run(at(NOW_S + 17))
+        assert box.states() == SENT, "its turn comes later"
+
+        box.deliveries.apply(box.of(REPORT).delivery_id, DeliveryEvent.NOT_HELD, now=at(NOW_S + 17))
+        stage.run(at(NOW_S + 18))
+        stage.run(at(NOW_S + 18.5))
+        assert box.states() == COMMITTED
+
+
+def test_a_report_counts_although_the_peer_is_asked_in_another_way_by_now(tmp_path: Path) -> None:
+    with scene(tmp_path, pacs=FIND) as (box, archive):
+        box.courier.deliver("pacs", at(NOW_S))
+        archive.go_away()
+        asked = transaction_uid("pacs", bytes(16))
+        box.deliveries.commitment_reported(asked, tuple(box.uids.values()), {}, at(NOW_S))
+        box.courier.act("pacs", at(NOW_S + 1))
+        assert box.states() == COMMITTED
+        assert box.deliveries.commitment_reports() == []
 
 
 def test_objects_that_a_peer_forwards_back_to_us_are_acknowledged_and_change_nothing(tmp_path: Path) -> None:
