@@ -19,6 +19,7 @@ from scp_node.journal import journal
 from scp_node.metrics import NodeCollector, counts_folder, serve_metrics
 from scp_node.outbound.counting import FoundCounts
 from scp_node.outbound.courier import PeerCourier
+from scp_node.outbound.cutoff import Cutoff
 from scp_node.pipeline.analyze import AnalyzeJobs
 from scp_node.pipeline.children import LocalRunner
 from scp_node.pipeline.clock import Clock, now_utc
@@ -47,6 +48,8 @@ COUNT_S = 2.0
 LEASES_S = 5.0
 RETENTION_S = 600.0
 STOP_LOOK_S = 0.2
+HANG_UP_S = 10.0
+"""A peer that has not answered so long after the node was asked to stop is not waited for."""
 LOCK_FILE = "node.lock"
 LOCK_WAIT_S = 10.0
 """Longer than receivers of a killed node take to end."""
@@ -77,6 +80,7 @@ class Node:
         """
         self._settings = settings
         self._stopping = threading.Event()
+        self._cutoff = Cutoff()
         self._journal = journal("node")
         data_folder = settings.node.data_folder
         with ExitStack() as undo:
@@ -105,16 +109,20 @@ class Node:
         self._complete = Complete(
             studies=self._studies,
             expectations=Expectations(
-                runner, niceness=settings.analysis.niceness, thresholds=self._settings.thresholds
+                runner,
+                niceness=settings.analysis.niceness,
+                thresholds=self._settings.thresholds,
+                stopping=self._stopping.is_set,
             ),
             routes=self._settings.routes,
             patience=patience(settings.completion),
             association_hold_s=settings.completion.association_hold_s,
             counts=counts,
+            stopping=self._stopping.is_set,
         )
         self._count = CountInstances(
             studies=self._studies,
-            archive=FoundCounts(settings=self._settings),
+            archive=FoundCounts(settings=self._settings, cutoff=self._cutoff),
             counts=counts,
             peers={peer.ae_title: name for name, peer in self._settings.peers.items() if peer.counts_instances},
             quiet_s=settings.completion.quiet_when_complete_s,
@@ -167,12 +175,24 @@ class Node:
             while not self._stopping.is_set():
                 # Not Event.wait(): the signal handler sets the event, and must never meet its lock held by this thread.
                 time.sleep(STOP_LOOK_S)
-            self._journal.info("stopping")
-            clock.stop()
+            self._stop(clock)
             stop_metrics()
         finally:
             self._receivers.stop()
             self._close.close()
+
+    def _stop(self, clock: Clock) -> None:
+        """End everything in far less than the 90 s that the service manager gives us.
+
+        Receivers first, because scanners wait for them; everybody else has seen by now that the node is to stop.
+        """
+        self._journal.info("stopping")
+        hang_up = threading.Timer(HANG_UP_S, self._cutoff.cut)
+        hang_up.daemon = True
+        hang_up.start()
+        self._receivers.stop()
+        clock.stop()
+        hang_up.cancel()
 
     def _serve_metrics(self) -> Callable[[], None]:
         port = self._settings.node.metrics.port
@@ -218,6 +238,9 @@ class Node:
             deliveries=self._deliveries,
             data_folder=self._settings.node.data_folder,
             random=Random(),  # noqa: S311 - jitter, no secret
+            clock=now_utc,
+            stopping=self._stopping.is_set,
+            cutoff=self._cutoff,
         )
         for name in receiving_peers:
             stage = DeliverToPeer(courier=courier, peer=name, stopping=self._stopping.is_set)

@@ -56,7 +56,7 @@ def push(
     )
     files = [found for path in sorted(folder.rglob("*")) if (found := _outgoing(path)) is not None]
     stored, refused = 0, list[str]()
-    for count, (_, outcome) in enumerate(send(terms, files), start=1):
+    for count, (_, outcome) in enumerate(send(terms, files, lambda: True), start=1):
         match outcome:
             case Stored():
                 stored += 1

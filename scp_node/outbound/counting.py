@@ -9,6 +9,7 @@ from pydicom.tag import Tag
 
 from scp_node.dimse.text import text_of
 from scp_node.domain.completion import ArchivedSeries
+from scp_node.outbound.cutoff import Cutoff
 from scp_node.outbound.link import Link, linked, terms_of
 from scp_node.outbound.query import PROPOSALS, find
 from scp_node.settings import Settings
@@ -25,6 +26,7 @@ class FoundCounts:
     """Asks a peer of ``peers.toml``; see :class:`scp_node.pipeline.ports.Archive`."""
 
     settings: Settings
+    cutoff: Cutoff | None = None
 
     def series_of(self, peer: str, study_instance_uid: str) -> tuple[ArchivedSeries, ...]:
         """Every series of a study that the peer holds; none if it does not know the study.
@@ -37,7 +39,7 @@ class FoundCounts:
         TransientDeliveryError, PermanentDeliveryError
             If the peer cannot be asked.
         """
-        with linked(terms_of(self.settings, peer), PROPOSALS) as link:
+        with linked(terms_of(self.settings, peer, self.cutoff), PROPOSALS) as link:
             matches = {
                 text_of(match, _SERIES): match
                 for match in find(link, _series_query(study_instance_uid))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -19,6 +19,7 @@ from scp_node.domain.outcome import Done, Outcome, Retry, Wait
 from scp_node.errors import DeliveryError, IllegalTransitionError
 from scp_node.journal import journal
 from scp_node.outbound.commitment import MAX_INSTANCES, Confirmed, act_on_reports, ask
+from scp_node.outbound.cutoff import Cutoff
 from scp_node.outbound.faults import Permanent, Stored, StoreOutcome, Transient
 from scp_node.outbound.identity import difference, filed_at, filed_in
 from scp_node.outbound.link import Terms, terms_of
@@ -49,14 +50,33 @@ class PeerCourier:
         Files of encoded objects are named relative to it.
     random : Random
         For the jitter of waiting times.
+    clock : () -> datetime
+        Read again while a batch is sent, to renew its leases.
+    stopping : () -> bool
+        True once the node is to stop: nothing more is sent after the object that is on its way.
+    cutoff : Cutoff
+        Ends also the wait for that one.
     """
 
-    def __init__(self, *, settings: Settings, deliveries: DeliveryStore, data_folder: Path, random: Random) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        deliveries: DeliveryStore,
+        data_folder: Path,
+        random: Random,
+        clock: Callable[[], datetime],
+        stopping: Callable[[], bool],
+        cutoff: Cutoff,
+    ) -> None:
         delivery = settings.node.delivery
         self._settings = settings
         self._deliveries = deliveries
         self._data_folder = data_folder
         self._random = random
+        self._clock = clock
+        self._stopping = stopping
+        self._cutoff = cutoff
         self._back_off = BackOff(
             first_s=delivery.first_wait_s,
             factor=delivery.wait_factor,
@@ -72,11 +92,16 @@ class PeerCourier:
 
     def deliver(self, peer: str, now: datetime) -> Outcome:
         """Send everything that is due for the peer; reports follow when what they point at is stored."""
-        terms = terms_of(self._settings, peer)
+        terms = self._terms(peer)
         stored, faults = 0, list[Transient]()
         lease_s = self._settings.node.delivery.lease_s
-        while batch := self._deliveries.due(peer, now, BATCH, lease_s=lease_s):
-            outcomes = self._send(terms, batch, now)
+        while not self._stopping():
+            # A batch may take longer than a lease: the next one begins now, not when this step began.
+            leased_at = max(now, self._clock())
+            batch = self._deliveries.due(peer, leased_at, BATCH, lease_s=lease_s)
+            if not batch:
+                break
+            outcomes = self._send(terms, batch, leased_at)
             stored += sum(isinstance(outcome, Stored) for outcome in outcomes)
             faults += [outcome for outcome in outcomes if isinstance(outcome, Transient)]
             if faults:
@@ -94,18 +119,39 @@ class PeerCourier:
         batch = list(by_number.values())
         if not batch:
             return []
+        wanted = self._renewal(list(by_number), now)
         if self._settings.peers[terms.peer].check_identity:
-            refused = self._withheld(terms, batch, now)
+            refused = self._withheld(terms, batch, now, wanted)
             if isinstance(refused, Transient):
                 for delivery in batch:
                     self._settle(delivery, refused, now)
                 return [refused]
             by_number = {number: one for number, one in by_number.items() if number not in refused}
         files = [self._outgoing(delivery) for delivery in by_number.values()]
-        for number, outcome in send(terms, files):
-            self._settle(by_number[number], outcome, now)
+        for number, outcome in send(terms, files, wanted):
+            self._settle(by_number.pop(number), outcome, now)
             outcomes.append(outcome)
+        if by_number:
+            self._deliveries.handed_back(list(by_number), self._clock())
         return outcomes
+
+    def _renewal(self, numbers: Sequence[int], leased_at: datetime) -> Callable[[], bool]:
+        """Asked before each object: renew the leases of a batch in time; ``False`` once the node is to stop."""
+        lease_s = self._settings.node.delivery.lease_s
+        renewed_at = leased_at
+
+        def wanted() -> bool:
+            nonlocal renewed_at
+            now = self._clock()
+            if now - renewed_at >= timedelta(seconds=lease_s / 2):
+                self._deliveries.renew(numbers, now, lease_s)
+                renewed_at = now
+            return not self._stopping()
+
+        return wanted
+
+    def _terms(self, peer: str) -> Terms:
+        return terms_of(self._settings, peer, self._cutoff)
 
     def _outgoing(self, delivery: Delivery) -> Outgoing:
         return Outgoing(
@@ -116,10 +162,14 @@ class PeerCourier:
             attempts=delivery.attempts,
         )
 
-    def _withheld(self, terms: Terms, batch: Sequence[Delivery], now: datetime) -> set[int] | Transient:
+    def _withheld(
+        self, terms: Terms, batch: Sequence[Delivery], now: datetime, wanted: Callable[[], bool]
+    ) -> set[int] | Transient:
         """Withhold what the peer files under another identity; the numbers of these deliveries."""
         withheld: set[int] = set()
         for study in dict.fromkeys(delivery.encoded.study_instance_uid for delivery in batch):
+            if not wanted():
+                break  # nothing of the batch is sent then
             try:
                 theirs = filed_at(terms, study)
             except DeliveryError as fault:
@@ -179,10 +229,12 @@ class PeerCourier:
         ]
         fault: DeliveryError | None = None
         for start in range(0, len(unproven), MAX_INSTANCES):
+            if self._stopping():
+                break
             some = unproven[start : start + MAX_INSTANCES]
             try:
                 transaction = transaction_uid(peer, secrets.token_bytes(16))
-                ask(terms_of(self._settings, peer), self._deliveries, some, transaction, now)
+                ask(self._terms(peer), self._deliveries, some, transaction, now)
             except DeliveryError as found:
                 fault = found
                 break
@@ -201,7 +253,7 @@ class PeerCourier:
         if not unproven:
             return Wait(until=now, why="nothing is to be proved")
         try:
-            found = held(terms_of(self._settings, peer), [delivery.encoded for delivery in unproven])
+            found = held(self._terms(peer), [delivery.encoded for delivery in unproven])
         except DeliveryError as fault:
             return self._not_asked(peer, fault, Confirmed())
         done = Confirmed()

@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 
 from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scp_node.errors import PermanentDeliveryError, TransientDeliveryError
+from scp_node.outbound.cutoff import Cutoff
 from scp_node.outbound.pause import Pause
 from scp_node.settings import Settings
 from scp_node.tls import TlsFiles, TlsFilesError, client_context
@@ -56,9 +57,11 @@ class Terms:
     response_timeout_s: float
     tls: TlsFiles | None = None
     """Our certificates, for a peer that is called with TLS."""
+    cutoff: Cutoff | None = None
+    """Ends the association from outside."""
 
 
-def terms_of(settings: Settings, peer: str) -> Terms:
+def terms_of(settings: Settings, peer: str, cutoff: Cutoff | None = None) -> Terms:
     """Terms of a peer that receives.
 
     Raises
@@ -78,6 +81,7 @@ def terms_of(settings: Settings, peer: str) -> Terms:
         connect_timeout_s=settings.node.delivery.connect_timeout_s,
         response_timeout_s=settings.node.delivery.response_timeout_s,
         tls=settings.node.tls if configured.tls else None,
+        cutoff=cutoff,
     )
 
 
@@ -134,7 +138,12 @@ def _associate(terms: Terms, proposals: Iterable[Proposal], handlers: Iterable[H
             terms.port,
             ae_title=terms.called_ae,
             tls_args=tls,
-            evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once), (evt.EVT_CONN_OPEN, connections.append), *handlers],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, send_at_once),
+                (evt.EVT_CONN_OPEN, connections.append),
+                *([] if terms.cutoff is None else terms.cutoff.handlers),
+                *handlers,
+            ],
         )
     except OSError as fault:
         raise TransientDeliveryError(f"{terms.host} cannot be resolved ({fault.strerror})") from fault

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -39,11 +39,12 @@ class _Readable:
     proposal: Proposal
 
 
-def send(terms: Terms, files: Sequence[Outgoing]) -> Iterator[tuple[int, StoreOutcome]]:
+def send(terms: Terms, files: Sequence[Outgoing], wanted: Callable[[], bool]) -> Iterator[tuple[int, StoreOutcome]]:
     """Send files over one association, in order; say of each what became of it.
 
     Only the contexts that these files need are proposed. A file whose context is not accepted fails alone. When the
-    association breaks, what was not answered is transient.
+    association breaks, what was not answered is transient. ``wanted`` is asked before each file; once it says no,
+    nothing more is sent, and nothing said of the rest.
     """
     readable: list[_Readable] = []
     for file in files:
@@ -52,9 +53,9 @@ def send(terms: Terms, files: Sequence[Outgoing]) -> Iterator[tuple[int, StoreOu
             yield file.number, found
         else:
             readable.append(found)
-    while readable:
+    while readable and wanted():
         proposals = set(islice(dict.fromkeys(one.proposal for one in readable), MAX_CONTEXTS))
-        yield from _send_together(terms, [one for one in readable if one.proposal in proposals])
+        yield from _send_together(terms, [one for one in readable if one.proposal in proposals], wanted)
         readable = [one for one in readable if one.proposal not in proposals]
 
 
@@ -79,7 +80,9 @@ def _readable(file: Outgoing) -> _Readable | Permanent:
     return _Readable(outgoing=file, proposal=(UID(file.sop_class_uid), UID(syntax)))
 
 
-def _send_together(terms: Terms, files: Sequence[_Readable]) -> Iterator[tuple[int, StoreOutcome]]:
+def _send_together(
+    terms: Terms, files: Sequence[_Readable], wanted: Callable[[], bool]
+) -> Iterator[tuple[int, StoreOutcome]]:
     answered = 0
     try:
         with linked(terms, [one.proposal for one in files]) as link:
@@ -87,6 +90,8 @@ def _send_together(terms: Terms, files: Sequence[_Readable]) -> Iterator[tuple[i
                 (context.abstract_syntax, context.transfer_syntax[0]) for context in link.association.accepted_contexts
             }
             for one in files:
+                if not wanted():
+                    return
                 outcome = _store(link.association, one.outgoing) if one.proposal in accepted else _not_accepted(one)
                 yield one.outgoing.number, outcome
                 answered += 1

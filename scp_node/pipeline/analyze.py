@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 
 from analyzers.wire import PRIOR_FILE, PriorRecord, write_prior
@@ -75,7 +76,10 @@ class AnalyzeJobs:
             return Fail(cause=f"job {item.job_id} gave up: {missing} received files are missing from the spool")
         folder = self.folders.attempt(item.job_id, item.fence)
         try:
-            end = self._run(item)
+            self._prepare(item, folder)
+            if self.stopping():
+                return self._stopped(item, now)
+            end = self._run(item, folder)
         except OSError as hindrance:
             return self._hindered(item, "start it", hindrance)
         if end.ending is Ending.STOPPED:
@@ -95,9 +99,9 @@ class AnalyzeJobs:
             )
         return self._failed(item, fault, end)
 
-    def _run(self, job: AnalysisJob) -> ChildEnd:
+    def _run(self, job: AnalysisJob, folder: Path) -> ChildEnd:
         return self.runner.run(
-            self._child(job, self._prepare(job)),
+            self._child(job, folder),
             started=lambda pid, at: self.jobs.child_started(job.job_id, job.fence, pid, at),
             wanted=self._renewal(job),
         )
@@ -109,11 +113,15 @@ class AnalyzeJobs:
         self.jobs.handed_back(job.job_id, job.fence, now, cause=cause, not_before=retry_at)
         return Retry(after_s=self.settings.retry_s, cause=f"job {job.job_id}: {cause}")
 
-    def _prepare(self, job: AnalysisJob) -> Path:
-        folder = self.folders.fresh_attempt(job.job_id, job.fence)
-        snapshot(source_files(self.spool, self.studies.instances(job.study_instance_uid)), folder / "study")
+    def _prepare(self, job: AnalysisJob, folder: Path) -> None:
+        """Lay out what the analyzer is shown; left half done once the node is to stop."""
+        self.folders.fresh_attempt(job.job_id, job.fence)
+        self._snapshot(job.study_instance_uid, folder / "study")
         self._lend_priors(job, folder / "priors")
-        return folder
+
+    def _snapshot(self, study_instance_uid: str, folder: Path) -> None:
+        files = source_files(self.spool, self.studies.instances(study_instance_uid))
+        snapshot(takewhile(lambda _file: not self.stopping(), files), folder)
 
     def _lend_priors(self, job: AnalysisJob, folder: Path) -> None:
         identity = self.studies.get(job.study_instance_uid).identity
@@ -125,11 +133,11 @@ class AnalyzeJobs:
                 place.rmdir()
                 continue
             write_prior(place / PRIOR_FILE, PriorRecord(study_date=prior.study_date, revision=prior.revision))
-            files = list(source_files(self.spool, self.studies.instances(prior.study_instance_uid)))
-            if files:
-                # Without images the folder is left out: an empty one would be no study.
+            images = self.studies.instances(prior.study_instance_uid)
+            if not prior.sources_purged and not missing_files(self.spool, images):
+                # Without images the folder is left out: an empty or partial one would be no study.
                 (place / "study").mkdir()
-                snapshot(files, place / "study")
+                self._snapshot(prior.study_instance_uid, place / "study")
 
     def _child(self, job: AnalysisJob, folder: Path) -> Child:
         places = (str(folder / "study"), str(folder / "out"), "--priors", str(folder / "priors"))

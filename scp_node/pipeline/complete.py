@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,6 +27,7 @@ class Complete:
     patience: Patience
     association_hold_s: float
     counts: ArchiveCounts
+    stopping: Callable[[], bool]
 
     @property
     def name(self) -> str:
@@ -35,7 +36,7 @@ class Complete:
 
     def due(self, now: datetime) -> Sequence[Study]:
         """Studies that still arrive."""
-        return self.studies.in_state(StudyState.RECEIVING)
+        return () if self.stopping() else self.studies.in_state(StudyState.RECEIVING)
 
     def key(self, item: Study) -> str:
         """A new image makes it worth looking again, and so does an archive's count."""
@@ -60,6 +61,8 @@ class Complete:
             association_open=item.study_instance_uid in self.studies.studies_held_open(now, self.association_hold_s),
         )
         expectation = self._expectation(item, summary) if now >= ask_at else None
+        if self.stopping():
+            return Wait(until=now, why="the node is stopping, and nobody answered what is expected")
         verdict = completeness(now, reception, expectation, self.patience, self.counts.of(item))
         if isinstance(verdict, NotYet):
             return Wait(until=verdict.until if now >= ask_at else min(verdict.until, ask_at), why=verdict.why)

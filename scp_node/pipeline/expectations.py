@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from analyzers.contract import Complete, Expectation, Missing, StudySummary
 from analyzers.wire import expectation_from_json, write_summary
 from scp_node.journal import journal
-from scp_node.pipeline.ports import Child, Limits, Runner
+from scp_node.pipeline.ports import Child, Ending, Limits, Runner
 from scp_node.pipeline.thresholds import SiteThresholds, threshold_arguments
 
 TIME_S = 60.0
@@ -22,15 +22,18 @@ REMEMBERED = 256
 class Expectations:
     """Answers of ``python -m analyzers NAME --expects``, remembered while the study stays as it is."""
 
-    def __init__(self, runner: Runner, *, niceness: int, thresholds: SiteThresholds) -> None:
+    def __init__(
+        self, runner: Runner, *, niceness: int, thresholds: SiteThresholds, stopping: Callable[[], bool]
+    ) -> None:
         self._runner = runner
+        self._stopping = stopping
         self._thresholds = thresholds
         self._limits = Limits(time_s=TIME_S, memory_gib=MEMORY_GIB, niceness=niceness)
         self._answers: dict[tuple[str, str], Expectation | None] = {}
         self._journal = journal("pipeline.expectations")
 
     def ask(self, summary: StudySummary, analyzers: Sequence[str], state_key: str) -> Expectation | None:
-        """What the analyzers say together; ``None`` when none of them could answer.
+        """What the analyzers say together; ``None`` when none of them could answer, also because the node stops.
 
         Parameters
         ----------
@@ -63,9 +66,9 @@ class Expectations:
             thresholds = threshold_arguments(self._thresholds, analyzer, Path(folder))
             command = (sys.executable, "-m", "analyzers", analyzer, "--expects", str(question), *thresholds)
             child = Child(command=command, log=Path(folder) / "stderr", limits=self._limits)
-            end = self._runner.run(child, started=lambda _pid, _at: None, wanted=lambda: True)
+            end = self._runner.run(child, started=lambda _pid, _at: None, wanted=lambda: not self._stopping())
         answer = _parsed(end.stdout) if end.exit_code == 0 else None
-        if answer is None:
+        if answer is None and end.ending is not Ending.STOPPED:
             # The study is not lost: without an answer the plain quiet time holds.
             self._journal.warning(
                 "an analyzer did not say what it expects",

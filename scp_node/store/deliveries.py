@@ -7,25 +7,33 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, exists, insert, or_, select, update
+from sqlalchemy import Select, insert, or_, select, update
 
-from scp_node.domain.delivery import ENDED, STOPPED, Delivery, DeliveryEvent, DeliveryState, ObjectKind
+from scp_node.domain.delivery import STOPPED, Delivery, DeliveryEvent, DeliveryState
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyEvent
 from scp_node.errors import StoreError
 from scp_node.store import tables
 from scp_node.store.database import Database
+from scp_node.store.delivery_rows import (
+    SELECT_DELIVERIES,
+    advance_delivery,
+    deliveries_of_study,
+    delivery_of,
+    due_deliveries,
+    found_deliveries,
+    is_stuck,
+    require_delivery,
+    stuck_before,
+)
 from scp_node.store.former_identities import corrections_of
-from scp_node.store.job_rows import jobs_of, object_of
+from scp_node.store.job_rows import jobs_of
 from scp_node.store.study_rows import require_study, subject_of
-from scp_node.store.transitions import DELIVERY, Subject, advance
+from scp_node.store.transitions import DELIVERY, advance
 
 LEASE_S = 900.0
 """How long one sending may take: longer than any time-out of an association."""
 
-_FIRST_KINDS = [kind.value for kind in ObjectKind if kind.send_rank == 0]
-_SETTLED = [state.value for state in (DeliveryState.SENT, *ENDED, DeliveryState.FAILED)]
-"""What no report waits for any longer. A peer that refuses a segmentation for good is still owed the answer."""
 _NOT_ASKED: dict[str, Any] = {"commitment_uid": None, "commitment_asked_at": None}
 
 
@@ -58,19 +66,19 @@ class DeliveryStore:
             If there is none.
         """
         with self._database.reading() as connection:
-            return _require(connection, delivery_id)
+            return require_delivery(connection, delivery_id)
 
     def of_job(self, job_id: int) -> list[Delivery]:
         """Every delivery of a job's objects."""
-        return self._found(_SELECT.where(tables.encoded_object.c.job_id == job_id))
+        return self._found(SELECT_DELIVERIES.where(tables.encoded_object.c.job_id == job_id))
 
     def of_study(self, study_instance_uid: str) -> list[Delivery]:
         """Every delivery of the results of a study."""
-        return self._found(_of_study(study_instance_uid))
+        return self._found(deliveries_of_study(study_instance_uid))
 
     def of_transaction(self, transaction_uid: str) -> list[Delivery]:
         """The deliveries whose commitment was asked for under a transaction."""
-        return self._found(_SELECT.where(tables.delivery.c.commitment_uid == transaction_uid))
+        return self._found(SELECT_DELIVERIES.where(tables.delivery.c.commitment_uid == transaction_uid))
 
     # --- sending ---
 
@@ -81,11 +89,11 @@ class DeliveryStore:
         was refused for good.
         """
         with self._database.writing() as connection:
-            rows = connection.execute(_due(peer, now).limit(limit)).mappings().all()
+            rows = connection.execute(due_deliveries(peer, now).limit(limit)).mappings().all()
             return [
-                _advance(
+                advance_delivery(
                     connection,
-                    _delivery_of(row),
+                    delivery_of(row),
                     DeliveryEvent.LEASED,
                     now=now,
                     values={
@@ -123,19 +131,41 @@ class DeliveryStore:
             If the event is not legal in the state of the delivery.
         """
         with self._database.writing() as connection:
-            found = _require(connection, delivery_id)
+            found = require_delivery(connection, delivery_id)
             values: dict[str, Any] = {"lease_expires_at": None, "last_cause": cause}
             if status is not None:
                 values["last_status"] = status
             if DELIVERY.lifecycle.after(found.state, event) is DeliveryState.QUEUED:
                 values |= _NOT_ASKED | {"not_before": not_before or now}
             detail = {"peer": found.peer, "status": status}
-            moved = _advance(connection, found, event, now=now, reason=cause, detail=detail, values=values)
+            moved = advance_delivery(connection, found, event, now=now, reason=cause, detail=detail, values=values)
             if moved.state is DeliveryState.COMMITTED and moved.encoded.kind.send_rank == 1:
                 reason = "a later answer of the analyzer is held there"
-                for former in _found(connection, _stuck_before(moved)):
-                    _advance(connection, former, DeliveryEvent.DISMISSED, now=now, reason=reason)
+                for former in found_deliveries(connection, stuck_before(moved)):
+                    advance_delivery(connection, former, DeliveryEvent.DISMISSED, now=now, reason=reason)
             return moved
+
+    def renew(self, delivery_ids: Sequence[int], now: datetime, lease_s: float) -> None:
+        """Extend the leases of what still waits for its turn in a batch."""
+        delivery = tables.delivery.c
+        with self._database.writing() as connection:
+            connection.execute(
+                update(tables.delivery)
+                .where(delivery.delivery_id.in_(delivery_ids), delivery.state == DeliveryState.SENDING.value)
+                .values(lease_expires_at=now + timedelta(seconds=lease_s))
+            )
+
+    def handed_back(self, delivery_ids: Sequence[int], now: datetime) -> None:
+        """Queue again what was leased and not sent, because the node stops. It does not count as an attempt."""
+        delivery = tables.delivery.c
+        wanted = SELECT_DELIVERIES.where(
+            delivery.delivery_id.in_(delivery_ids), delivery.state == DeliveryState.SENDING.value
+        )
+        with self._database.writing() as connection:
+            for each in found_deliveries(connection, wanted):
+                values = {"lease_expires_at": None, "not_before": now, "attempts": each.attempts - 1}
+                reason = "stopped together with the node"
+                advance_delivery(connection, each, DeliveryEvent.LEASE_EXPIRED, now=now, reason=reason, values=values)
 
     def expire_leases(self, now: datetime, *, as_of: datetime | None = None) -> int:
         """Queue again what a sender that died had leased; return how many. At start, ``as_of`` the far future."""
@@ -143,7 +173,7 @@ class DeliveryStore:
         with self._database.writing() as connection:
             rows = (
                 connection.execute(
-                    _SELECT.where(
+                    SELECT_DELIVERIES.where(
                         delivery.state == DeliveryState.SENDING.value,
                         or_(delivery.lease_expires_at.is_(None), delivery.lease_expires_at <= (as_of or now)),
                     )
@@ -153,7 +183,7 @@ class DeliveryStore:
             )
             values = {"lease_expires_at": None, "not_before": now, "last_cause": "its lease ran out"}
             for row in rows:
-                _advance(connection, _delivery_of(row), DeliveryEvent.LEASE_EXPIRED, now=now, values=values)
+                advance_delivery(connection, delivery_of(row), DeliveryEvent.LEASE_EXPIRED, now=now, values=values)
             return len(rows)
 
     def requeue(self, now: datetime, *, study_instance_uid: str | None = None, peer: str | None = None) -> int:
@@ -164,7 +194,7 @@ class DeliveryStore:
         if study_instance_uid is None and peer is None:
             msg = "name a study or a peer"
             raise ValueError(msg)
-        wanted = _SELECT.where(tables.delivery.c.state.in_(STOPPED))
+        wanted = SELECT_DELIVERIES.where(tables.delivery.c.state.in_(STOPPED))
         if study_instance_uid is not None:
             wanted = wanted.join(tables.job).where(tables.job.c.study_instance_uid == study_instance_uid)
         if peer is not None:
@@ -173,7 +203,7 @@ class DeliveryStore:
             rows = connection.execute(wanted).mappings().all()
             values = {"not_before": now, "attempts": 0, **_NOT_ASKED}
             for row in rows:
-                _advance(connection, _delivery_of(row), DeliveryEvent.REQUEUED, now=now, values=values)
+                advance_delivery(connection, delivery_of(row), DeliveryEvent.REQUEUED, now=now, values=values)
             return len(rows)
 
     def dismiss(self, peer: str, now: datetime, *, gone: bool) -> int:
@@ -182,11 +212,11 @@ class DeliveryStore:
         Of a peer that is ``gone`` from the configuration everything is given up that it did not prove to hold.
         """
         unproven = tables.delivery.c.state.in_((*STOPPED, DeliveryState.QUEUED, DeliveryState.SENT))
-        wanted = _SELECT.where(tables.delivery.c.peer == peer, unproven if gone else _is_stuck())
+        wanted = SELECT_DELIVERIES.where(tables.delivery.c.peer == peer, unproven if gone else is_stuck())
         with self._database.writing() as connection:
-            found = _found(connection, wanted)
+            found = found_deliveries(connection, wanted)
             for each in found:
-                _advance(connection, each, DeliveryEvent.DISMISSED, now=now, reason="a person gave it up")
+                advance_delivery(connection, each, DeliveryEvent.DISMISSED, now=now, reason="a person gave it up")
             return len(found)
 
     def dismiss_study(self, study_instance_uid: str, now: datetime) -> int:
@@ -215,9 +245,9 @@ class DeliveryStore:
                 reason="given up by a person",
                 values={"state_reason": "given up by a person"},
             )
-            found = _found(connection, _of_study(study_instance_uid).where(_is_stuck()))
+            found = found_deliveries(connection, deliveries_of_study(study_instance_uid).where(is_stuck()))
             for each in found:
-                _advance(connection, each, DeliveryEvent.DISMISSED, now=now, reason="a person gave it up")
+                advance_delivery(connection, each, DeliveryEvent.DISMISSED, now=now, reason="a person gave it up")
             return len(found)
 
     def named_otherwise(self, deliveries: Sequence[Delivery]) -> frozenset[int]:
@@ -236,7 +266,7 @@ class DeliveryStore:
     def awaiting_commitment(self, peer: str) -> list[Delivery]:
         """What the peer accepted and has not proved to hold, the oldest first."""
         delivery = tables.delivery.c
-        return self._found(_SELECT.where(delivery.peer == peer, delivery.state == DeliveryState.SENT.value))
+        return self._found(SELECT_DELIVERIES.where(delivery.peer == peer, delivery.state == DeliveryState.SENT.value))
 
     def commitment_asked(self, delivery_ids: Sequence[int], transaction_uid: str, now: datetime) -> None:
         """Note the transaction, before the request leaves: the answer may come on another association at once."""
@@ -287,108 +317,4 @@ class DeliveryStore:
 
     def _found(self, wanted: Select[Any]) -> list[Delivery]:
         with self._database.reading() as connection:
-            return _found(connection, wanted)
-
-
-_SELECT = select(
-    tables.delivery,
-    *(column for column in tables.encoded_object.c if column.name != "object_id"),
-).select_from(tables.delivery.join(tables.encoded_object))
-
-
-def _found(connection: Connection, wanted: Select[Any]) -> list[Delivery]:
-    rows = connection.execute(wanted.order_by(tables.delivery.c.delivery_id)).mappings().all()
-    return [_delivery_of(row) for row in rows]
-
-
-def _of_study(study_instance_uid: str) -> Select[Any]:
-    return _SELECT.join(tables.job).where(tables.job.c.study_instance_uid == study_instance_uid)
-
-
-def _is_stuck() -> ColumnElement[bool]:
-    """Stopped, or queued behind what stopped: a report waits for the images of its job that were withheld."""
-    delivery, encoded = tables.delivery.c, tables.encoded_object.c
-    other, other_object = tables.delivery.alias(), tables.encoded_object.alias()
-    behind_it = exists().where(
-        other.c.object_id == other_object.c.object_id,
-        other_object.c.job_id == encoded.job_id,
-        other.c.peer == delivery.peer,
-        other.c.state.in_(STOPPED),
-    )
-    return or_(delivery.state.in_(STOPPED), and_(delivery.state == DeliveryState.QUEUED.value, behind_it))
-
-
-def _stuck_before(later: Delivery) -> Select[Any]:
-    """What is stuck on its way to the same peer, of earlier revisions of the same analyzer's answer."""
-    job, newer = tables.job.c, tables.job.alias()
-    return (
-        _SELECT.join(tables.job)
-        .join(newer, newer.c.job_id == later.encoded.job_id)
-        .where(tables.delivery.c.peer == later.peer, _is_stuck())
-        .where(job.study_instance_uid == newer.c.study_instance_uid, job.analyzer == newer.c.analyzer)
-        .where(job.revision < newer.c.revision)
-    )
-
-
-def _due(peer: str, now: datetime) -> Select[Any]:
-    delivery, encoded = tables.delivery.c, tables.encoded_object.c
-    other, other_object = tables.delivery.alias(), tables.encoded_object.alias()
-    unstored = exists().where(
-        other.c.object_id == other_object.c.object_id,
-        other_object.c.job_id == encoded.job_id,
-        other.c.peer == peer,
-        other_object.c.kind.in_(_FIRST_KINDS),
-        other.c.state.not_in(_SETTLED),
-    )
-    return (
-        _SELECT.where(delivery.peer == peer)
-        .where(delivery.state == DeliveryState.QUEUED.value, delivery.not_before <= now)
-        .where(or_(encoded.kind.in_(_FIRST_KINDS), ~unstored))
-        .order_by(encoded.job_id, encoded.kind.not_in(_FIRST_KINDS), delivery.delivery_id)
-    )
-
-
-def _delivery_of(row: RowMapping) -> Delivery:
-    return Delivery(
-        delivery_id=row["delivery_id"],
-        encoded=object_of(row),
-        peer=row["peer"],
-        state=DeliveryState(row["state"]),
-        attempts=row["attempts"],
-        not_before=row["not_before"],
-        queued_at=row["queued_at"],
-        lease_expires_at=row["lease_expires_at"],
-        last_status=row["last_status"],
-        last_cause=row["last_cause"],
-        commitment_uid=row["commitment_uid"],
-        commitment_asked_at=row["commitment_asked_at"],
-    )
-
-
-def _require(connection: Connection, delivery_id: int) -> Delivery:
-    row = connection.execute(_SELECT.where(tables.delivery.c.delivery_id == delivery_id)).mappings().one_or_none()
-    if row is None:
-        msg = f"there is no delivery {delivery_id}"
-        raise StoreError(msg)
-    return _delivery_of(row)
-
-
-def _advance(
-    connection: Connection,
-    found: Delivery,
-    event: DeliveryEvent,
-    *,
-    now: datetime,
-    reason: str = "",
-    detail: Mapping[str, Any] | None = None,
-    values: Mapping[str, Any] | None = None,
-) -> Delivery:
-    subject = Subject(
-        kind=DELIVERY,
-        key=found.delivery_id,
-        state=found.state,
-        study_instance_uid=found.encoded.study_instance_uid,
-    )
-    told = detail or {"peer": found.peer}
-    advance(connection, subject, event, now=now, reason=reason, detail=told, values=values)
-    return _require(connection, found.delivery_id)
+            return found_deliveries(connection, wanted)

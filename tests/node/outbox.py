@@ -2,8 +2,9 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from random import Random
 
@@ -11,6 +12,7 @@ from pydicom import uid
 
 from scp_node.domain.delivery import Delivery, DeliveryState, ObjectKind
 from scp_node.outbound.courier import PeerCourier
+from scp_node.outbound.cutoff import Cutoff
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
 from scp_node.store.encodings import NewObject
@@ -49,7 +51,16 @@ class Outbox:
 
 
 @contextlib.contextmanager
-def outbox(folder: Path, *, pacs_port: int, pacs: str = "", delivery: str = IMPATIENT) -> Iterator[Outbox]:
+def outbox(
+    folder: Path,
+    *,
+    pacs_port: int,
+    pacs: str = "",
+    delivery: str = IMPATIENT,
+    clock: Callable[[], datetime] = lambda: at(ENCODED_AT_S),
+    stopping: Callable[[], bool] = lambda: False,
+    cutoff: Cutoff | None = None,
+) -> Iterator[Outbox]:
     """Encode one object of each kind and queue them."""
     site = make_site(folder, peers=peers_toml(pacs_port=pacs_port, pacs=pacs), delivery=delivery)
     database = Database.open(site.data, migrate=False)
@@ -82,6 +93,9 @@ def outbox(folder: Path, *, pacs_port: int, pacs: str = "", delivery: str = IMPA
         deliveries=deliveries,
         data_folder=site.data,
         random=Random(1),  # noqa: S311 - jitter is switched off
+        clock=clock,
+        stopping=stopping,
+        cutoff=cutoff or Cutoff(),
     )
     try:
         yield Outbox(

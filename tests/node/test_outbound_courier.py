@@ -3,9 +3,11 @@
 import contextlib
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import uid
@@ -16,6 +18,7 @@ from scp_node.demo.scanner import push
 from scp_node.domain.delivery import DeliveryEvent, DeliveryState, ObjectKind
 from scp_node.domain.outcome import Done, Retry, Wait
 from scp_node.outbound import commitment
+from scp_node.outbound.cutoff import Cutoff
 from scp_node.outbound.echo import echo
 from scp_node.outbound.link import linked, terms_of
 from scp_node.outbound.transactions import transaction_uid
@@ -56,12 +59,12 @@ def no_long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def scene(
-    folder: Path, misbehaviour: Misbehaviour | None = None, *, pacs: str = ""
+    folder: Path, misbehaviour: Misbehaviour | None = None, *, pacs: str = "", **more: Any
 ) -> Iterator[tuple[Outbox, MisbehavingPacs]]:
     """An answered study and a PACS, without the node's own port."""
     with misbehaving_pacs("PACS", node_port=free_port()) as archive:
         archive.misbehaviour = misbehaviour or Misbehaviour(commitment=Commitment.SAME_ASSOCIATION)
-        with outbox(folder, pacs_port=archive.port, pacs=pacs) as box:
+        with outbox(folder, pacs_port=archive.port, pacs=pacs, **more) as box:
             yield box, archive
 
 
@@ -403,6 +406,57 @@ def test_objects_that_a_peer_forwards_back_to_us_are_acknowledged_and_change_not
         assert eventually(lambda: receiver.log.count('"reception": "own"') == len(box.uids))
         assert box.site.spooled == []
         assert box.states() == SENT
+
+
+# --- stop, and long batches ---------------------------------------------------------------------------------
+
+
+def test_a_stop_lets_the_object_on_its_way_arrive_and_keeps_the_others_for_later(tmp_path: Path) -> None:
+    arrived: list[str] = []
+    with scene(tmp_path, stopping=lambda: bool(arrived)) as (box, archive):
+        archive.arrived = arrived
+        box.courier.deliver("pacs", at(NOW_S))
+
+        assert len(arrived) == 1
+        states = [delivery.state for delivery in box.all()]
+        assert sorted(states) == [DeliveryState.QUEUED] * 3 + [DeliveryState.SENT]
+        assert [one.attempts for one in box.all() if one.state is DeliveryState.QUEUED] == [0, 0, 0]
+        assert isinstance(box.courier.deliver("pacs", at(NOW_S + 1)), Wait)
+        assert len(arrived) == 1
+
+
+def test_a_peer_that_does_not_answer_is_hung_up_on(tmp_path: Path) -> None:
+    cutoff = Cutoff()
+    patient = IMPATIENT.replace("= 3.0", "= 3000.0")
+    with scene(tmp_path, Misbehaviour(stalls_s=3000.0), cutoff=cutoff, delivery=patient) as (box, archive):
+        courier = threading.Thread(target=box.courier.deliver, args=("pacs", at(NOW_S)))
+        courier.start()
+        assert eventually(lambda: len(archive.arrived) == 1)
+        cutoff.cut()
+        courier.join(timeout=60)
+        assert not courier.is_alive()
+        assert {one.state for one in box.all()} == {DeliveryState.QUEUED}
+
+        # Nobody is called any more, also not by whoever had not looked yet.
+        assert isinstance(box.courier.deliver("pacs", at(NOW_S + 600)), Retry)
+        assert len(archive.arrived) == 1
+
+
+def test_a_batch_keeps_its_leases_however_slow_the_peer_is(tmp_path: Path) -> None:
+    seconds = [NOW_S]
+    boxes: list[Outbox] = []
+
+    def clock() -> datetime:
+        seconds[0] += 100.0  # of the 300 that a lease lasts
+        if boxes:
+            boxes[0].deliveries.expire_leases(at(seconds[0]))
+        return at(seconds[0])
+
+    with scene(tmp_path, clock=clock) as (box, archive):
+        boxes.append(box)
+        box.courier.deliver("pacs", at(NOW_S))
+        assert box.states() == SENT
+        assert len(archive.arrived) == len(set(archive.arrived)) == 4
 
 
 # --- archives without commitment ----------------------------------------------------------------------------

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scp_node.domain.job import AnalysisJob, JobState
-from scp_node.domain.outcome import Fail, Outcome, Retry
+from scp_node.domain.outcome import Fail, Outcome, Retry, Wait
 from scp_node.durability import sync_tree
 from scp_node.pipeline import folders
 from scp_node.pipeline.analyze import AnalyzeJobs
@@ -169,3 +169,14 @@ def test_syncing_what_a_program_left_neither_follows_links_nor_waits_for_pipes(t
     sync_tree(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync_tree(tmp_path / "absent")
+
+
+def test_a_stop_while_the_images_are_laid_out_starts_no_analyzer(bench: Bench) -> None:
+    stage = replace(bench.stage, stopping=lambda: bool(list(bench.stage.folders.data_folder.glob("jobs/1/*/study/*"))))
+    (job,) = stage.due(at(300.0))
+    assert isinstance(stage.step(job, at(300.0)), Wait)
+
+    (study,) = bench.stage.folders.data_folder.glob("jobs/1/*/study")
+    assert [file.name for file in study.iterdir()] == ["000001.dcm"]
+    assert not bench.machine.commands
+    assert [(each.state, each.attempts) for each in bench.jobs.of_study(STUDY)] == [(JobState.QUEUED, 0)]

@@ -233,6 +233,7 @@ def node_under_test(
     routes: str = ROUTES,
     thresholds: str = "",
     quiet_s: float = 3.0,
+    response_timeout_s: float = 10.0,
 ) -> Iterator[NodeUnderTest]:
     """Write a configuration with short waiting times, start the node, and end whatever is left of it."""
     config, data = folder / "config", folder / "data"
@@ -246,7 +247,8 @@ def node_under_test(
         f"quiet_when_complete_s = 1.0\nassociation_hold_s = 4.0\n"
         f"[analysis]\nretry_s = 0.5\nattempts = {attempts}\nlease_s = 5.0\n"
         f"memory_limit_gib = {memory_limit_gib}\n{analysis}\n"
-        "[delivery]\nfirst_wait_s = 0.5\nlongest_wait_s = 2.0\ncommitment_wait_s = 4.0\nresponse_timeout_s = 10.0\n"
+        "[delivery]\nfirst_wait_s = 0.5\nlongest_wait_s = 2.0\ncommitment_wait_s = 4.0\n"
+        f"response_timeout_s = {response_timeout_s}\n"
         "lease_s = 20.0\n"
     )
     (config / "peers.toml").write_text(

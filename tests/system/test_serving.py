@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from scp_node.domain.delivery import DeliveryState
 from tests.node.network import REPOSITORY, free_port, store
+from tests.system.misbehaving_pacs import Misbehaviour, misbehaving_pacs
 from tests.system.node_process import NodeUnderTest, node_under_test
 from tests.system.patient import Patient
 
@@ -80,3 +82,20 @@ def assert_refuses_a_second_node(node: NodeUnderTest) -> None:
     assert second.returncode == 1
     assert "another node works on" in told
     assert "Traceback" not in told
+
+
+def test_a_node_stops_also_while_a_peer_keeps_it_waiting_for_an_answer(tmp_path: Path) -> None:
+    port = free_port()
+    with (
+        node_under_test(tmp_path / "node", pacs_port=port, response_timeout_s=3000.0) as node,
+        misbehaving_pacs("PACS", node_port=node.port, port=port) as pacs,
+    ):
+        pacs.misbehaviour = Misbehaviour(stalls_s=3000.0)
+        patient = Patient(tmp_path)
+        store(node.port, patient.slices(1, 2))
+        node.wait(lambda: len(pacs.arrived) == 1, "the first object on its way")
+        assert node.stop() == 0
+        assert node.family() == []
+        told = node.explanation(patient.study)
+        assert told is not None
+        assert {each.state for line in told.jobs for each in line.deliveries} == {DeliveryState.QUEUED}
