@@ -156,6 +156,7 @@ class Node:
 
         self._retain = Retain(
             retention=Retention(self._database),
+            jobs=self._jobs,
             spool=self._spool,
             folders=self._folders,
             periods=retention_periods(settings.retention),
@@ -218,8 +219,7 @@ class Node:
             folders=self._folders,
         )
         recovery.run(now_utc())
-        recovery.drop_unneeded_attempts()
-        self._retain.finish_earlier_purges()
+        self._retain.finish_what_was_begun()
 
     def _wound_clock(self) -> Clock:
         slots = self._settings.node.analysis.max_jobs

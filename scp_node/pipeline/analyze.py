@@ -19,11 +19,12 @@ from scp_node.errors import (
     AnalyzerTimedOutError,
     LostRaceError,
 )
-from scp_node.pipeline.folders import JobFolders, lend_result, missing_files, snapshot, source_files
+from scp_node.pipeline.folders import JobFolders, drop_if_superseded, lend_result, missing_files, snapshot, source_files
 from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits, Runner
 from scp_node.pipeline.thresholds import SiteThresholds, threshold_arguments
 from scp_node.settings import AnalysisSettings
 from scp_node.store.jobs import JobStore
+from scp_node.store.priors import newest_priors
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
 
@@ -65,6 +66,13 @@ class AnalyzeJobs:
 
     def step(self, item: AnalysisJob, now: datetime) -> Outcome:
         """One attempt."""
+        try:
+            return self._attempt(item, now)
+        except LostRaceError:
+            drop_if_superseded(self.jobs, self.folders, item.job_id)
+            raise
+
+    def _attempt(self, item: AnalysisJob, now: datetime) -> Outcome:
         if item.attempts > self.settings.attempts:
             # Each earlier attempt ended together with the node; one more could end it again.
             cause = "was cut off each time, because this node ended while it ran"
@@ -115,6 +123,7 @@ class AnalyzeJobs:
 
     def _prepare(self, job: AnalysisJob, folder: Path) -> None:
         """Lay out what the analyzer is shown; left half done once the node is to stop."""
+        self.folders.drop_attempts(job.job_id)
         self.folders.fresh_attempt(job.job_id, job.fence)
         self._snapshot(job.study_instance_uid, folder / "study")
         self._lend_priors(job, folder / "priors")
@@ -126,7 +135,8 @@ class AnalyzeJobs:
     def _lend_priors(self, job: AnalysisJob, folder: Path) -> None:
         identity = self.studies.get(job.study_instance_uid).identity
         rows = self.studies.priors(job.study_instance_uid, identity, job.analyzer)
-        for number, prior in enumerate(rows, start=1):
+        chosen = newest_priors(rows, job.study_instance_uid, self.settings.max_priors)
+        for number, prior in enumerate(chosen, start=1):
             place = folder / str(number)
             place.mkdir()
             if not lend_result(self.folders.data_folder / prior.out_folder, place):
@@ -134,7 +144,7 @@ class AnalyzeJobs:
                 continue
             write_prior(place / PRIOR_FILE, PriorRecord(study_date=prior.study_date, revision=prior.revision))
             images = self.studies.instances(prior.study_instance_uid)
-            if not prior.sources_purged and not missing_files(self.spool, images):
+            if images and all(one.spool_key for one in images) and not missing_files(self.spool, images):
                 # Without images the folder is left out: an empty or partial one would be no study.
                 (place / "study").mkdir()
                 self._snapshot(prior.study_instance_uid, place / "study")

@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 from scp_node.domain.delivery import ObjectKind
 from scp_node.domain.job import AnalysisJob, JobState
 from scp_node.domain.outcome import Done, Fail, Outcome, Retry, Wait
-from scp_node.errors import EncodingError
+from scp_node.errors import EncodingError, LostRaceError
 from scp_node.objects.manifest import OBJECTS_FOLDER, ManifestEntry, ManifestError, read_manifest
 from scp_node.objects.order import EncodingOrder, Predecessor, write_order
-from scp_node.pipeline.folders import JobFolders, snapshot, source_files
+from scp_node.pipeline.folders import JobFolders, drop_if_superseded, snapshot, source_files
 from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits, Runner
 from scp_node.pipeline.thresholds import SiteThresholds, settings_digest
 from scp_node.settings import AnalysisSettings, ObjectSettings, Peer
@@ -80,7 +80,12 @@ class EncodeResults:
             cause = f"this machine could not start it ({fault.strerror or type(fault).__name__})"
             return Retry(after_s=AGAIN_S, cause=f"job {item.job_id}: {cause}")
         made = [self._new_object(item, entry) for entry in entries]
-        self.jobs.encoded(item.job_id, now, made, deliveries(entries, item.peers, self.peers))
+        try:
+            self.jobs.encoded(item.job_id, now, made, deliveries(entries, item.peers, self.peers))
+        except LostRaceError:
+            drop_if_superseded(self.jobs, self.folders, item.job_id)
+            raise
+        self.folders.drop_inputs(item.job_id)
         return Done(what=f"job {item.job_id} encoded: {len(made)} objects for {', '.join(item.peers)}")
 
     def _encode(self, job: AnalysisJob, folder: Path) -> tuple[ManifestEntry, ...]:

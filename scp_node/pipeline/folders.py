@@ -1,20 +1,30 @@
 """Where the files of a job lie, and the read-only snapshot of a study that an analyzer is shown.
 
 ``DATA/jobs/<job>/<fence>/study`` holds copies under neutral names: an analyzer cannot alter the spool through them.
+Hard links would cost nothing, but an analyzer runs as the user who owns the spool, and could write through them after
+a change of mode. File systems that can share blocks between copies (XFS, Btrfs) are asked to do so. The copies go as
+soon as the job is encoded; who needs the images later takes them from the spool again.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scp_node.domain.job import JobState
 from scp_node.durability import sync_folder, sync_tree
+from scp_node.store.jobs import JobStore
 from scp_node.store.spool import Spool
 from scp_node.store.study_rows import StoredInstance
 
 READ_ONLY = 0o444
+COPY_BYTES = 1 << 30
+"""In one call; Linux takes 2 GiB."""
+_CANNOT_COPY_SO = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +71,58 @@ class JobFolders:
         for folder in (self.job(job_id), self.data_folder / "jobs", self.data_folder):
             sync_folder(folder)
 
+    def present(self) -> frozenset[int]:
+        """Numbers of the jobs that have a folder."""
+        jobs = self.data_folder / "jobs"
+        entries = jobs.iterdir() if jobs.is_dir() else ()
+        return frozenset(int(entry.name) for entry in entries if entry.name.isdigit())
+
+    def drop(self, job_id: int) -> None:
+        """Remove everything of a job; what its last process still writes meanwhile goes the next time."""
+        shutil.rmtree(self.job(job_id), ignore_errors=True)
+
+    def drop_inputs(self, job_id: int) -> None:
+        """Remove what the attempts of a job were shown: copies of what the spool has. Results and logs stay."""
+        for attempt in self._attempts(job_id):
+            for name in ("study", "priors"):
+                shutil.rmtree(attempt / name, ignore_errors=True)
+
     def drop_attempts(self, job_id: int, *, but: int | None = None) -> None:
         """Remove the folders of attempts whose results nobody will take."""
+        for attempt in self._attempts(job_id):
+            if attempt.name != str(but):
+                shutil.rmtree(attempt)
+
+    def _attempts(self, job_id: int) -> list[Path]:
         folder = self.job(job_id)
-        if not folder.is_dir():
-            return
-        for entry in folder.iterdir():
-            if entry.name.isdigit() and entry.name != str(but):
-                shutil.rmtree(entry)
+        return [entry for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
+
+
+def drop_if_superseded(jobs: JobStore, folders: JobFolders, job_id: int) -> None:
+    """Remove everything of a job whose inputs changed while it was worked on; not of one that somebody else has."""
+    if jobs.get(job_id).state is JobState.SUPERSEDED:
+        folders.drop(job_id)
 
 
 def snapshot(sources: Iterable[Path], folder: Path) -> None:
     """Copy files into ``folder`` as 000001.dcm, 000002.dcm ..., read-only."""
     for number, source in enumerate(sources, start=1):
         copy = folder / f"{number:06d}.dcm"
-        shutil.copyfile(source, copy)
+        _copy(source, copy)
         copy.chmod(READ_ONLY)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file inside the kernel, which shares the blocks where the file system can."""
+    with source.open("rb") as content, target.open("wb") as copy:
+        try:
+            while os.copy_file_range(content.fileno(), copy.fileno(), COPY_BYTES):
+                pass
+            return
+        except OSError as fault:
+            if fault.errno not in _CANNOT_COPY_SO:
+                raise
+    shutil.copyfile(source, target)
 
 
 def source_files(spool: Spool, instances: Iterable[StoredInstance]) -> Iterator[Path]:

@@ -5,7 +5,6 @@ Nothing here guesses from file names: rows say what was going on, and what has n
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -49,13 +48,3 @@ class Recovery:
                 self.spool.remove(spool_key)
                 removed += 1
         log.info("recovered", what=f"{len(requeued)} jobs and {resent} deliveries queued again", count=removed)
-
-    def drop_unneeded_attempts(self) -> None:
-        """Remove the folders of attempts of jobs that are superseded or unknown."""
-        jobs_folder = self.folders.data_folder / "jobs"
-        if not jobs_folder.is_dir():
-            return
-        living = self.jobs.living_ids()
-        for entry in jobs_folder.iterdir():
-            if entry.name.isdigit() and int(entry.name) not in living:
-                shutil.rmtree(entry)

@@ -11,6 +11,7 @@ from pathlib import Path
 from scp_node.domain.outcome import Done, Outcome, Wait
 from scp_node.pipeline.folders import JobFolders
 from scp_node.settings import RetentionSettings
+from scp_node.store.jobs import JobStore
 from scp_node.store.retention import Retention, RetentionPeriods
 from scp_node.store.spool import Spool
 
@@ -22,6 +23,7 @@ class Retain:
     """The stage that makes room."""
 
     retention: Retention
+    jobs: JobStore
     spool: Spool
     folders: JobFolders
     periods: RetentionPeriods
@@ -41,6 +43,7 @@ class Retain:
 
     def step(self, item: str, now: datetime) -> Outcome:
         """Rows first, files after: what a crash leaves in between is removed at the next start."""
+        self._drop_superseded()
         purged = self.retention.purge(now, self.periods)
         for spool_key in purged.spool_keys:
             self.spool.remove(spool_key)
@@ -49,9 +52,16 @@ class Retain:
             return Wait(until=now, why="nothing is due")
         return Done(what=f"{len(purged.study_instance_uids)} studies: {len(purged.spool_keys)} files let go")
 
-    def finish_earlier_purges(self) -> None:
-        """Once at start: remove the job files of a purge that an earlier run did not finish."""
+    def finish_what_was_begun(self) -> None:
+        """Once at start: remove the files of jobs that an earlier run was about to remove."""
+        self._drop_superseded()
+        for job_id in self.jobs.answered_ids() & self.folders.present():
+            self.folders.drop_inputs(job_id)
         self._empty(self.retention.purged_job_ids())
+
+    def _drop_superseded(self) -> None:
+        for job_id in self.jobs.superseded_ids() & self.folders.present():
+            self.folders.drop(job_id)
 
     def _empty(self, job_ids: Iterable[int]) -> None:
         """Of a job's folder only the result stays, for later comparisons."""

@@ -104,6 +104,9 @@ class AnalysisSettings(Table):
     memory_limit_gib: Annotated[float, Field(gt=0)] = 8.0
     """Resident memory of the child's whole process group."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    max_priors: Annotated[int, Field(ge=0, le=50)] = 3
+    """Earlier answers that an analyzer is shown, the newest [D]: change is told against the newest one, and with images
+    of at most 1.5 GiB a study a job then holds copies of no more than 6 GiB beside the spool."""
     retry_s: Seconds = 60.0
     lease_s: Seconds = 60.0
     niceness: Annotated[int, Field(ge=0, le=19)] = 10

@@ -147,10 +147,13 @@ class JobStore:
         """Jobs under lease, also an expired one."""
         return self._in_states(JobState.RUNNING)
 
-    def living_ids(self) -> frozenset[int]:
-        """Numbers of the jobs that are not superseded: their folders are needed."""
-        wanted = [state for state in JobState if state is not JobState.SUPERSEDED]
-        return frozenset(job.job_id for job in self._in_states(*wanted))
+    def superseded_ids(self) -> frozenset[int]:
+        """Numbers of the jobs of which nobody needs anything any more."""
+        return frozenset(job.job_id for job in self._in_states(JobState.SUPERSEDED))
+
+    def answered_ids(self) -> frozenset[int]:
+        """Numbers of the jobs whose objects are encoded, whatever they say."""
+        return frozenset(job.job_id for job in self._in_states(*JobState) if job.answered)
 
     def awaiting_encoding(self) -> list[AnalysisJob]:
         """Jobs whose result is to be encoded, and jobs that gave up without an answer; the oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,3 +69,15 @@ def priors_of(connection: Connection, study_instance_uid: str, identity: Identit
         # Of another study the last revision replaces the ones before it.
         found[prior.study_instance_uid, prior.revision if same_study else 0] = prior
     return sorted(found.values(), key=lambda prior: (prior.study_date, prior.revision, prior.job_id))
+
+
+def newest_priors(priors: Sequence[PriorRow], study_instance_uid: str, limit: int) -> list[PriorRow]:
+    """At most ``limit`` of the priors of a study, in their order.
+
+    The study's own last answer comes first, then the other studies from the newest on. Its older revisions come last:
+    they saw a part of the same images.
+    """
+    own = [prior for prior in priors if prior.study_instance_uid == study_instance_uid]
+    others = [prior for prior in priors if prior.study_instance_uid != study_instance_uid]
+    kept = [*own[-1:], *reversed(others), *reversed(own[:-1])][:limit]
+    return [prior for prior in priors if prior in kept]

@@ -14,6 +14,7 @@ import pytest
 from scp_node.domain.job import AnalysisJob, JobState
 from scp_node.domain.outcome import Fail, Outcome, Retry, Wait
 from scp_node.durability import sync_tree
+from scp_node.errors import LostRaceError
 from scp_node.pipeline import folders
 from scp_node.pipeline.analyze import AnalyzeJobs
 from scp_node.pipeline.folders import JobFolders
@@ -23,7 +24,7 @@ from scp_node.store.database import Database
 from scp_node.store.jobs import JobStore
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
-from tests.node.store_samples import STUDY, at, routed
+from tests.node.store_samples import STUDY, at, received, routed
 
 SETTINGS = AnalysisSettings(attempts=2, retry_s=10.0)
 
@@ -34,6 +35,7 @@ class Machine:
 
     fault: OSError | None = None
     commands: list[Child] = field(default_factory=list)
+    meanwhile: Callable[[], object] = lambda: None
 
     def run(self, child: Child, *, started: Callable[[int, float], None], wanted: Callable[[], bool]) -> ChildEnd:
         if self.fault is not None:
@@ -46,6 +48,7 @@ class Machine:
         (out / "segments" / "liver.npz").write_bytes(b"a mask")
         (out / "view.png").write_bytes(b"a picture")
         (out / "result.json").write_text("{}", encoding="utf-8")
+        self.meanwhile()
         return ChildEnd(ending=Ending.EXITED, exit_code=0, seconds=1.0, peak_memory_gib=0.1, stdout=b"", stderr_tail="")
 
 
@@ -180,3 +183,10 @@ def test_a_stop_while_the_images_are_laid_out_starts_no_analyzer(bench: Bench) -
     assert [file.name for file in study.iterdir()] == ["000001.dcm"]
     assert not bench.machine.commands
     assert [(each.state, each.attempts) for each in bench.jobs.of_study(STUDY)] == [(JobState.QUEUED, 0)]
+
+
+def test_nothing_is_kept_of_an_attempt_whose_images_changed_meanwhile(bench: Bench) -> None:
+    bench.machine.meanwhile = lambda: bench.studies.record(received(3, after_s=250), at(250))
+    with pytest.raises(LostRaceError, match="superseded"):
+        bench.attempt()
+    assert bench.stage.folders.present() == frozenset()

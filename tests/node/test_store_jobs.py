@@ -12,6 +12,7 @@ from scp_node.errors import IllegalTransitionError, LostRaceError, StoreError
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
 from scp_node.store.jobs import JobStore
+from scp_node.store.priors import PriorRow, newest_priors
 from scp_node.store.studies import StudyStore
 from tests.node.store_samples import (
     OTHER_STUDY,
@@ -211,7 +212,7 @@ def test_a_late_image_before_encoding_replaces_the_job_within_the_revision(
         encoded(database, job)
     complete_and_route(database, after_s=300)
     assert states(jobs) == [("cta", 1, JobState.SUPERSEDED), ("cta", 1, JobState.QUEUED)]
-    assert jobs.living_ids() == {jobs.of_study(STUDY)[1].job_id}
+    assert jobs.superseded_ids() == {jobs.of_study(STUDY)[0].job_id}
 
 
 def test_a_late_image_while_the_analyzer_runs_takes_its_lease_away(
@@ -432,6 +433,28 @@ def test_priors_are_earlier_answers_for_the_same_patient(
     assert studies.priors(OTHER_STUDY, identity("P2"), "cta") == []
     assert studies.priors(OTHER_STUDY, identity(""), "cta") == []
     assert len(studies.priors(OTHER_STUDY, identity("P1", issuer="X"), "cta")) == 1
+
+
+def test_of_many_priors_the_newest_are_kept_and_of_the_study_itself_its_last_answer_first() -> None:
+    def prior(study: str, date: str, revision: int = 1) -> PriorRow:
+        return PriorRow(
+            job_id=int(date) + revision,
+            study_instance_uid=study,
+            revision=revision,
+            analyzer="cta",
+            study_date=date,
+            out_folder="",
+            analysis_started_at=None,
+            sources_purged=False,
+        )
+
+    others = [prior("1.1", "20240101"), prior("1.2", "20250101"), prior("1.3", "20260101")]
+    own = [prior(STUDY, "20260302", revision) for revision in (1, 2)]
+    assert newest_priors([*others, *own], STUDY, 3) == [others[1], others[2], own[1]]
+    assert newest_priors([*others, *own], STUDY, 1) == [own[1]]
+    assert newest_priors([*others, *own], STUDY, 0) == []
+    assert newest_priors([*others, *own], STUDY, 9) == [*others, *own]
+    assert newest_priors(others, STUDY, 2) == others[1:]
 
 
 def test_every_event_of_a_job_is_told_with_its_study(database: Database, studies: StudyStore) -> None:

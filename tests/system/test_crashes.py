@@ -89,6 +89,8 @@ def assert_one_answer(node: NodeUnderTest, pacs: MisbehavingPacs, told: Explanat
     attempts = [entry.name for entry in (node.data / "jobs" / str(line.job.job_id)).iterdir() if entry.name.isdigit()]
     assert attempts == [str(line.job.fence)], "results of two attempts are left"
     assert line.out_folder == f"jobs/{line.job.job_id}/{line.job.fence}/out"
+    attempt = (node.data / line.out_folder).parent
+    assert eventually(lambda: [entry.name for entry in attempt.iterdir()] == ["out"]), "copies of images are left"
 
 
 def assert_nobody_is_left_over(node: NodeUnderTest) -> None:
