@@ -14,6 +14,7 @@ from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from scp_node.errors import StoreError
 from scp_node.journal import journal
 
 SPARE_THREADS = 4
@@ -55,7 +56,10 @@ class Clock:
 
 
 def _tell(event: JobExecutionEvent) -> None:
-    """Write down a fault that nobody planned; the next beat tries again."""
+    """Write down a fault; the next beat tries again."""
+    if isinstance(event.exception, StoreError):
+        journal("pipeline.clock").warning("will be tried again", what=event.job_id, cause=str(event.exception))
+        return
     journal("pipeline.clock").error(
         "a duty met a fault that nobody planned",
         what=event.job_id,

@@ -124,15 +124,11 @@ def _failed(connection: Connection) -> list[Alarm]:
     return [
         Alarm(
             kind=AlarmKind.JOB_FAILED,
-            sentence=f"{job.analyzer} gave up after {_attempts(job.attempts)}: {job.cause}; try again with `requeue`",
+            sentence=f"{job.analyzer} gave up: it {job.cause}; try again with `requeue`",
             study_instance_uid=job.study_instance_uid,
         )
         for job in failed_jobs_of(connection)
     ]
-
-
-def _attempts(number: int) -> str:
-    return "1 attempt" if number == 1 else f"{number} attempts"
 
 
 def _stopped(connection: Connection) -> list[Alarm]:
@@ -227,15 +223,32 @@ def _unproven(connection: Connection, now: datetime) -> list[Alarm]:
 
 
 def _quarantined(connection: Connection) -> list[Alarm]:
-    number = quarantined_count(connection)
-    if not number:
-        return []
+    held = tables.quarantine.c
+    rows = connection.execute(
+        select(
+            held.study_instance_uid,
+            held.calling_ae,
+            func.count().label("number"),
+            func.max(held.reason).label("reason"),
+        )
+        .where(held.spool_key.is_not(None))
+        .group_by(held.study_instance_uid, held.calling_ae)
+        .order_by(func.min(held.received_at))
+    )
     return [
         Alarm(
             kind=AlarmKind.QUARANTINE,
-            sentence=f"{number} objects are in quarantine: `explain STUDY` of a held study names them",
+            sentence=f"{_objects(row.number)} from {row.calling_ae} in quarantine: {row.reason}; "
+            + ("`explain` the study, and " if row.study_instance_uid else "")
+            + "clear it up at the sender; they are let go with the time",
+            study_instance_uid=row.study_instance_uid,
         )
+        for row in rows
     ]
+
+
+def _objects(number: int) -> str:
+    return "1 object" if number == 1 else f"{number} objects"
 
 
 def quarantined_count(connection: Connection) -> int:

@@ -101,8 +101,12 @@ def _over(connection: Connection, now: datetime, periods: RetentionPeriods, limi
 
 
 def _has_files() -> ColumnElement[bool]:
-    study, instance = tables.study.c, tables.instance.c
-    return exists().where(instance.study_instance_uid == study.study_instance_uid, instance.spool_key.is_not(None))
+    """Also of a study of which there is nothing but objects in quarantine."""
+    study, instance, quarantine = tables.study.c, tables.instance.c, tables.quarantine.c
+    return or_(
+        exists().where(instance.study_instance_uid == study.study_instance_uid, instance.spool_key.is_not(None)),
+        exists().where(quarantine.study_instance_uid == study.study_instance_uid, quarantine.spool_key.is_not(None)),
+    )
 
 
 def _is_answered(before: datetime) -> Sequence[ColumnElement[bool]]:

@@ -10,7 +10,9 @@ import pytest
 
 from scp_node.domain.outcome import Outcome
 from scp_node.errors import IllegalTransitionError, LostRaceError, StoreError
+from scp_node.pipeline.clock import Clock
 from scp_node.pipeline.stage import StageRunner
+from tests.node.network import eventually
 from tests.node.store_samples import at
 
 
@@ -56,3 +58,25 @@ def test_a_row_that_changed_meanwhile_is_no_fault_of_the_program(
     said = capsys.readouterr()
     assert "nobody planned" not in said.out + said.err
     assert "Traceback" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("fault", "planned"), [(StoreError("another process held the database"), True), (ValueError("a slip"), False)]
+)
+def test_a_duty_that_meets_a_busy_store_is_tried_again_without_a_traceback(
+    fault: Exception, planned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called: list[datetime] = []
+    clock = Clock(threads=1)
+
+    def duty(now: datetime) -> None:
+        called.append(now)
+        raise fault
+
+    clock.every(0.05, "duty", duty)
+    clock.start()
+    assert eventually(lambda: len(called) >= 2)
+    clock.stop()
+    said = capsys.readouterr()
+    assert ("nobody planned" in said.out + said.err) is not planned
+    assert ("will be tried again" in said.out + said.err) is planned

@@ -126,6 +126,9 @@ def test_conflicts_quarantine_and_stopped_deliveries_alarm(database: Database, o
     }
     (stopped,) = [alarm for alarm in status.alarms if alarm.kind is AlarmKind.DELIVERY_STOPPED]
     assert stopped.study_instance_uid == STUDY
+    (quarantine,) = [alarm for alarm in status.alarms if alarm.kind is AlarmKind.QUARANTINE]
+    assert quarantine.study_instance_uid == STUDY
+    assert quarantine.sentence.startswith("1 object from CT_SCANNER in quarantine: an object came again with other")
     assert "the PACS has another patient ID" in stopped.sentence
 
 

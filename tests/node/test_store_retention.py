@@ -17,7 +17,7 @@ from scp_node.store.overview import Overview
 from scp_node.store.quarantine import Quarantine, QuarantinedObject
 from scp_node.store.retention import Retention, RetentionPeriods
 from scp_node.store.studies import StudyStore
-from tests.node.store_samples import JPEG_2000, STUDY, analyzed, at, encoded, received, routed
+from tests.node.store_samples import JPEG_2000, OTHER_STUDY, STUDY, analyzed, at, encoded, received, routed
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 PERIODS = RetentionPeriods()
@@ -164,6 +164,26 @@ def test_corrections_and_conflicting_objects_go_with_their_study(studies: StudyS
     purged = retention.purge(at(15 * DAY_S), PERIODS)
 
     assert set(purged.spool_keys) == {first.spool_key, correction.spool_key, conflicting.spool_key}
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_a_study_of_nothing_but_quarantine_comes_to_an_end(
+    database: Database, studies: StudyStore, retention: Retention, released: bool
+) -> None:
+    studies.record(received(1), at(0))
+    foreign = received(1, study=OTHER_STUDY, pixels="other", after_s=10)
+    studies.record(foreign, at(10))
+    assert studies.instances(OTHER_STUDY) == []
+    until_s = 10 + 14 * DAY_S
+    if released:
+        studies.resolve_conflict(OTHER_STUDY, at(20))
+        studies.apply(OTHER_STUDY, StudyEvent.RELEASED_TO_IGNORE, reason="a person", now=at(20))
+        until_s = 20 + 24 * HOUR_S
+
+    assert retention.purge(at(until_s - 1), PERIODS).spool_keys == ()
+    assert retention.purge(at(until_s), PERIODS).spool_keys == (foreign.spool_key,)
+    kinds = {alarm.kind for alarm in Overview(database, Path("/")).status(at(until_s)).alarms}
+    assert AlarmKind.QUARANTINE not in kinds
 
 
 def test_an_unreadable_object_is_kept_as_long_as_a_held_study(database: Database, retention: Retention) -> None:
