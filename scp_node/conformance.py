@@ -19,6 +19,7 @@ from scp_node.dimse.services import (
 from scp_node.domain.delivery import ObjectKind
 from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scp_node.inbound.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
+from scp_node.inbound.guard import Permission, permissions_of
 from scp_node.outbound.faults import REFUSALS_BELIEVED
 from scp_node.settings import Peer, Settings, Verification
 
@@ -32,15 +33,18 @@ SENT: dict[ObjectKind, tuple[str, ...]] = {
 
 STATUSES = (
     ("0x0000", "Success", "the object and its record survive the loss of power"),
-    ("0xA700", "Refused: out of resources", "disk or quota; send again later"),
+    ("0x0124", "Refused: not authorised", "the association was not admitted"),
+    ("0xA700", "Refused: out of resources", "quota, free space, or the disk refuses; send again later"),
     ("0xA900", "Error: data set does not match SOP class", "SOP class or instance UID of data set and command differ"),
     ("0xC000", "Error: cannot understand", "the data set cannot be parsed, or a UID has no legal form"),
+    ("0xC0FF", "Error: cannot understand", "a fault of this node, which its journal describes"),
 )
 REJECTIONS = (
     ("called AE title not recognised", "1 rejected-permanent", "1 service-user", "7"),
-    ("calling AE title not recognised, or calling from an address that is not its own", "1 rejected-permanent",
-     "1 service-user", "3"),
-    ("more associations than maximum_associations", "2 rejected-transient", "3 service-provider (presentation)", "2"),
+    ("calling AE title not recognised, or calling from an address or with a certificate that is not its own",
+     "1 rejected-permanent", "1 service-user", "3"),
+    ("more associations than maximum_associations, or than maximum_associations_per_address", "2 rejected-transient",
+     "3 service-provider (presentation)", "2"),
 )  # fmt: skip
 ANSWERS = (
     ("0x0000", "sent"),
@@ -51,6 +55,12 @@ ANSWERS = (
     ("no answer, abort, rejection", "tried again, for ever"),
 )
 """What each answer to our C-STORE leads to; the table itself is in ``outbound.faults``."""
+
+
+_MAY = {
+    Permission.STORE: "C-STORE",
+    Permission.REPORT_COMMITMENT: "N-EVENT-REPORT of storage commitment",
+}
 
 
 def conformance_statement(settings: Settings) -> str:
@@ -125,13 +135,14 @@ on the association of the request or on one that the archive opens.
 def _acceptor(settings: Settings) -> str:
     receiving = settings.node.receiving
     callers = [
-        (name, peer.ae_title, ", ".join(peer.addresses), "C-STORE" if peer.may_send else "commitment reports")
+        (name, peer.ae_title, ", ".join(peer.addresses), _may(peer))
         for name, peer in settings.peers.items()
         if peer.addresses
     ]
     return f"""## 3. Association acceptor
 
-Receiver processes: {receiving.processes}, each with at most {receiving.maximum_associations} associations at once;
+Receiver processes: {receiving.processes}, each with at most {receiving.maximum_associations} associations at once,
+{receiving.maximum_associations_per_address} of them from one address;
 maximum PDU length {receiving.maximum_pdu_bytes} bytes; an association without traffic is aborted after
 {receiving.network_timeout_s:g} s.
 
@@ -207,16 +218,20 @@ port, with the SCP role negotiated by SCP/SCU role selection.
 ### 4.3 Query SCU
 
 C-FIND, Study Root, where a peer is asked: at IMAGE level by Study, Series and SOP Instance UID, to see that an object
-is held; at STUDY level by Study Instance UID, to compare Patient ID and Accession Number before delivery; at SERIES
-level by Study Instance UID, for Modality and Number of Series Related Instances (else at IMAGE level by Series Instance
-UID), while a study that the peer sends is arriving."""
+is held; at STUDY level by Study Instance UID, to compare Patient ID, its issuer and Accession Number before delivery;
+at SERIES level by Study Instance UID, for Modality and Number of Series Related Instances (else at IMAGE level by
+Series Instance UID), while a study that the peer sends is arriving."""
 
 
 def _network(settings: Settings) -> str:
-    receiving = settings.node.receiving
+    node = settings.node
+    ports = [f"port {node.receiving.port} without TLS"] if node.receiving.without_tls else []
+    ports += [f"port {node.tls.port} with TLS"] if node.tls is not None else []
+    metrics = f" Counts for Prometheus are at 127.0.0.1, port {node.metrics.port} (HTTP)." if node.metrics.port else ""
     return f"""## 5. Network
 
-TCP over IPv4 or IPv6; listens at {receiving.bind_address}, port {receiving.port}. No other port is opened."""
+TCP over IPv4 or IPv6; listens at {node.receiving.bind_address}, {" and ".join(ports)}.{metrics}
+No other port is opened."""
 
 
 def _objects() -> str:
@@ -255,6 +270,11 @@ Callers are admitted by AE title, network address and, where `peers.toml` names 
 in `node.toml` associations of both directions can be encrypted by the BCP 195 TLS Secure Transport Connection
 Profile (PS3.15 B.9): TLS 1.2 and 1.3, mutual authentication, revocation lists. Without TLS keep the node in a segment
 with its scanners and archive. Logs hold UIDs, no patient data."""
+
+
+def _may(peer: Peer) -> str:
+    granted = permissions_of([peer])
+    return ", ".join(["C-ECHO", *(words for permission, words in _MAY.items() if permission in granted)])
 
 
 def _with(settings: Settings, verification: Verification) -> str:

@@ -126,14 +126,15 @@ class Guard:
             return TOO_MANY_ASSOCIATIONS
         if load.from_address >= self._maximum_per_address:
             return TOO_MANY_FROM_ADDRESS
-        return Admit(peer=min(callers), permissions=_permissions(callers.values()))
+        return Admit(peer=min(callers), permissions=permissions_of(callers.values()))
 
     def expects_calls_from(self, address: str) -> bool:
         """Whether any peer may call from there: such an address is never locked out, whatever its programs do."""
         return any(peer.may_call_from(address) for peer in self._peers.values())
 
 
-def _permissions(peers: Collection[Peer]) -> frozenset[Permission]:
+def permissions_of(peers: Collection[Peer]) -> frozenset[Permission]:
+    """What a caller may do that can be any of these peers."""
     granted = set()
     if any(peer.may_send for peer in peers):
         granted.add(Permission.STORE)

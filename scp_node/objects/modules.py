@@ -16,10 +16,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, CTImageStorage
 
 from scp_node.domain.delivery import ObjectKind
+from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scp_node.objects import codes
 from scp_node.objects.order import EncodingOrder
 from scp_node.objects.plain_text import plain
-from scp_node.objects.provenance import MANUFACTURER, Provenance, node_version, uid_from
+from scp_node.objects.provenance import MANUFACTURER, Provenance, uid_from
 from scp_node.objects.sources import SourceImage, SourceStudy
 
 BODY_PART = "ABDOMEN"
@@ -129,8 +130,8 @@ def complete(dataset: Dataset, setting: Setting, what: str) -> None:
         dataset.InstitutionName = setting.provenance.institution_name
     dataset.ContributingEquipmentSequence = _contributing_equipment(setting)
     meta = dataset.file_meta
-    meta.ImplementationClassUID = UID(uid_from("implementation", MANUFACTURER))
-    meta.ImplementationVersionName = f"HAI_NODE_{node_version()}"[:16]
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
 
 
 def evidence(images: Iterable[SourceImage], objects: Iterable[Dataset], study_instance_uid: str) -> list[Dataset]:

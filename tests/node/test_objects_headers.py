@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import NuclearMedicineImageStorage, SecondaryCaptureImageStorage
 
 from analyzers.contract import Assessed
+from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scp_node.domain.study import Identity
 from scp_node.objects.encoding import file_bytes, make_objects, setting_of
 from scp_node.objects.plain_text import plain
@@ -208,6 +209,13 @@ def test_deidentification_is_handed_on(tmp_path: Path) -> None:
         assert (dataset.PatientIdentityRemoved, dataset.DeidentificationMethod) == ("YES", "Basic profile")
         assert dataset.LongitudinalTemporalInformationModified == "MODIFIED"
         assert complaints(dataset, tmp_path) == []
+
+
+def test_objects_bear_the_name_by_which_this_software_calls(tmp_path: Path) -> None:
+    for made in objects_of(slices(4), identity(), tmp_path):
+        meta = made.file_meta
+        assert meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
+        assert meta.ImplementationVersionName == IMPLEMENTATION_VERSION_NAME
 
 
 def test_no_object_has_an_empty_laterality(tmp_path: Path) -> None:
