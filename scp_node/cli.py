@@ -10,6 +10,7 @@ import errno
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
@@ -28,7 +29,9 @@ from scp_node.offline import Offline, analyzers_of
 from scp_node.outbound.echo import echo as echo_peer
 from scp_node.pipeline.children import LocalRunner
 from scp_node.pipeline.clock import now_utc
+from scp_node.receivers import receivers_fault
 from scp_node.settings import Settings, load_settings
+from scp_node.store.alarms import Alarm, AlarmKind
 from scp_node.store.arrivals import Conflict
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
@@ -160,7 +163,7 @@ def status(
     config: Config = DEFAULT_CONFIG,
     json: Annotated[bool, typer.Option("--json", help="For programs; the keys are stable.")] = False,
 ) -> None:
-    """Say what is received, under way, answered, and what needs a person."""
+    """Say what is received, under way, answered, and what needs a person. Exit code 1: nothing is received."""
     with _store(config) as (settings, database):
         overview = Overview(database, settings.node.data_folder)
         held_warning = timedelta(days=settings.node.retention.held_warning_d)
@@ -169,7 +172,13 @@ def status(
         now = now_utc()
         door = _door(settings, Refusals(database).since(now - timedelta(days=REFUSALS_SHOWN_D)))
         told = overview.status(now, held_warning=held_warning, receiving=_receiving(settings))
+        fault = receivers_fault(settings.node.data_folder, now) if running else ""
+        if fault:
+            alarm = Alarm(kind=AlarmKind.NOT_RECEIVING, sentence=fault)
+            told = replace(told, alarms=(alarm, *told.alarms))
         console.status(told, held, door, running=running, as_json=json)
+        if fault or not running:
+            raise typer.Exit(FAILED)
 
 
 def _receiving(settings: Settings) -> frozenset[str]:

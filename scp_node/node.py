@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -168,7 +169,7 @@ class Node:
             signal.signal(number, self._asked_to_stop)
         try:
             self._recover()
-            self._receivers.start()
+            self._receivers.start(now_utc())
             stop_metrics = self._serve_metrics()
             clock = self._wound_clock()
             clock.start()
@@ -206,6 +207,10 @@ class Node:
             raise NodeError(
                 f"metrics.port {port} cannot be had ({fault.strerror}): choose another in node.toml, or 0"
             ) from fault
+
+    def _mend_receivers(self, now: datetime) -> None:
+        if not self._stopping.is_set():
+            self._receivers.mend(now)
 
     def _asked_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stopping.set()
@@ -247,7 +252,7 @@ class Node:
             clock.every(TICK_S, f"deliver-{name}", StageRunner(stage).run)
         clock.every(LEASES_S, "leases", self._jobs.expire_leases)
         clock.every(LEASES_S, "delivery-leases", self._deliveries.expire_leases)
-        clock.every(LEASES_S, "receivers", lambda _now: None if self._stopping.is_set() else self._receivers.mend())
+        clock.every(LEASES_S, "receivers", self._mend_receivers)
         clock.every(RETENTION_S, "retain", StageRunner(self._retain).run)
         return clock
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from socket import socket
 
@@ -21,6 +24,11 @@ READY = b"ready"
 START_S = 30.0
 STOP_S = 15.0
 KEPT_CONFIG = "config-in-use"
+
+
+TOLD_FILE = "receivers.json"
+OLD_S = 120.0
+"""The word of a node that is well is a few seconds old, and :data:`START_S` older while a receiver starts."""
 
 
 class PortTakenError(NodeError):
@@ -51,14 +59,18 @@ class Receivers:
         self._counts_folder = counts
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._journal = journal("receivers")
+        # Left by a node that was killed.
+        (settings.data_folder / TOLD_FILE).unlink(missing_ok=True)
 
-    def start(self) -> None:
+    def start(self, now: datetime) -> None:
         """Start all and wait until each accepts associations."""
         for number in range(1, self._settings.receiving.processes + 1):
             self._processes[number] = self._spawn(number)
+        self._tell(now)
 
-    def mend(self) -> None:
+    def mend(self, now: datetime) -> None:
         """Start again whichever has ended; call it every few seconds."""
+        self._tell(now)
         for number, process in list(self._processes.items()):
             if process.poll() is not None:
                 self._journal.error(
@@ -66,6 +78,17 @@ class Receivers:
                 )
                 forget_process(self._counts_folder, process.pid)
                 self._processes[number] = self._spawn(number)
+                self._tell(now)
+
+    def _tell(self, now: datetime) -> None:
+        """Leave word for `status`, which is another process, how many receivers there are."""
+        alive = sum(process.poll() is None for process in self._processes.values())
+        told = {"at": now.timestamp(), "alive": alive, "wanted": self._settings.receiving.processes}
+        file = self._settings.data_folder / TOLD_FILE
+        temporary = file.with_suffix(".part")
+        with suppress(OSError):  # a full disk must not end receiving; `status` sees that the word is old
+            temporary.write_text(json.dumps(told), encoding="utf-8")
+            temporary.replace(file)
 
     def stop(self) -> None:
         """Ask all to end: running associations are finished or aborted within seconds."""
@@ -80,6 +103,7 @@ class Receivers:
                 process.wait()
         for listening in self._listeners.values():
             listening.close()
+        (self._settings.data_folder / TOLD_FILE).unlink(missing_ok=True)
 
     def _spawn(self, number: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "scp_node.inbound", "--config", str(self._config_folder)]
@@ -100,6 +124,28 @@ class Receivers:
             raise NodeError(f"receiver {number} did not start (exit code {process.returncode}); its messages are above")
         self._journal.info("receiver started", pid=process.pid, port=self._settings.receiving.port)
         return process
+
+
+def receivers_fault(data_folder: Path, now: datetime) -> str:
+    """What is wrong with the receivers of a running node, as far as it left word; empty if nothing.
+
+    Parameters
+    ----------
+    data_folder : Path
+        Of the node.
+    now : datetime
+        Aware UTC.
+    """
+    try:
+        told = json.loads((data_folder / TOLD_FILE).read_text(encoding="utf-8"))
+        age_s, alive, wanted = now.timestamp() - told["at"], int(told["alive"]), int(told["wanted"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "no receiver has started yet: nothing is received; look again in a minute, then at the journal"
+    if age_s > OLD_S:
+        return f"the node has not looked after its receivers for {age_s:.0f} s: see the journal, restart it"
+    if alive == 0:
+        return "no receiver listens: nothing is received; the journal says why it does not start"
+    return f"{alive} of {wanted} receivers listen: the journal says why" if alive < wanted else ""
 
 
 def _kept(config_folder: Path, data_folder: Path) -> Path:

@@ -21,6 +21,8 @@ UNDELIVERED_ALARM = timedelta(hours=1)
 class AlarmKind(StrEnum):
     """What kind of attention is asked for."""
 
+    NOT_RECEIVING = "not-receiving"
+    """The node runs, and its receivers do not."""
     CONFLICT = "conflict"
     HELD_LONG = "held-long"
     """It will be purged soon."""

@@ -6,6 +6,7 @@ import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,10 +51,17 @@ def hold(store: Database, reason: str = "MAA is its only sign") -> None:
 
 @pytest.fixture
 def running(data: Path) -> Iterator[None]:
-    """Somebody holds the lock of the data folder, as a node does."""
+    """Somebody holds the lock of the data folder, as a node does, and says that a receiver listens."""
+    tell(data)
     with (data / "node.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def tell(data: Path, *, alive: int = 1, wanted: int = 1, age_s: float = 0.0) -> None:
+    """Leave word of the receivers as a node does."""
+    told = {"at": now_utc().timestamp() - age_s, "alive": alive, "wanted": wanted}
+    (data / "receivers.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 @pytest.mark.parametrize("asked", ["OLD-ID", "OLD-ACC", "P1", "A1", STUDY])
@@ -78,12 +86,38 @@ def test_an_idle_node_needs_nobody(config: Path) -> None:
     assert answer.said.splitlines()[-1] == "nothing needs a person"
 
 
+@pytest.mark.usefixtures("store", "running")
+@pytest.mark.parametrize(
+    ("word", "alarm"),
+    [
+        (None, "no receiver has started yet"),
+        ({"alive": 0}, "no receiver listens"),
+        ({"alive": 1, "wanted": 2}, "1 of 2 receivers listen"),
+        ({"age_s": 1000.0}, "has not looked after its receivers for 1000 s"),
+    ],
+)
+def test_a_node_that_runs_and_receives_nothing_needs_somebody(
+    config: Path, data: Path, word: dict[str, Any] | None, alarm: str
+) -> None:
+    (data / "receivers.json").unlink()
+    if word is not None:
+        tell(data, **word)
+    answer = run("status", config=config)
+
+    assert answer.exit_code == 1
+    assert alarm in answer.said
+    assert "nothing needs a person" not in answer.said
+    told = json.loads(run("status", "--json", config=config).said)
+    assert (told["running"], [each["kind"] for each in told["alarms"]]) == (True, ["not-receiving"])
+
+
 @pytest.mark.usefixtures("store")
 def test_a_node_that_does_not_run_needs_somebody(config: Path, data: Path) -> None:
     (data / "node.lock").touch()
 
     answer = run("status", config=config)
 
+    assert answer.exit_code == 1
     assert "NOT running" in answer.said
     assert "nothing needs a person" not in answer.said
     assert json.loads(run("status", "--json", config=config).said)["running"] is False

@@ -99,3 +99,18 @@ def test_a_node_stops_also_while_a_peer_keeps_it_waiting_for_an_answer(tmp_path:
         told = node.explanation(patient.study)
         assert told is not None
         assert {each.state for line in told.jobs for each in line.deliveries} == {DeliveryState.QUEUED}
+
+
+def test_status_says_when_no_receiver_listens_although_the_node_runs(tmp_path: Path) -> None:
+    with node_under_test(tmp_path / "node", pacs_port=free_port()) as node:
+        assert node.command("status").returncode == 0
+        kept = node.data / "config-in-use" / "node.toml"
+        content = kept.read_text()
+        kept.write_text("what no receiver can read")
+        for process in node.family():
+            if "scp_node.inbound" in process.cmdline():
+                process.kill()
+        node.wait(lambda: node.command("status").returncode == 1, "status to find no receiver")
+        assert "no receiver listens" in node.command("status").stdout
+        kept.write_text(content)
+        node.wait(lambda: node.command("status").returncode == 0, "a new receiver")
