@@ -15,11 +15,16 @@ import pytest
 
 from analyzers.phantoms.nuclear_uptake import draw_lung_shunt
 from analyzers.phantoms.request import PhantomRequest
+from scp_node.demo.archive import Archive
 from scp_node.demo.comparison import KEY_MEASUREMENTS, Compared, compare, passed
 from scp_node.demo.lesions import PlanePlace, drawn_on, largest_lesion
+from scp_node.demo.orthanc import Orthanc
 from scp_node.demo.page import Answered, Shown, write_page
 from scp_node.demo.play import KINDS, MARKER, VARIANTS, prepare
+from scp_node.demo.world import free_ports, write_configuration
 from scp_node.errors import NodeError
+from tests.bench.receivers import Node
+from tests.node.command_line import run
 from tests.node.network import REPOSITORY
 
 
@@ -156,6 +161,17 @@ def test_the_deviation_is_shown_in_tolerances(measured: float, shown: float) -> 
     assert line.deviation_fraction == pytest.approx(shown)
 
 
+@pytest.mark.parametrize("pacs", [Archive, Orthanc])
+def test_the_configuration_of_the_demonstration_has_no_fault(pacs: type[Archive | Orthanc], tmp_path: Path) -> None:
+    config, data = tmp_path / "scratch" / "config", tmp_path / "scratch" / "data"
+    write_configuration(config, data, free_ports(), pacs.ae_title)
+    checked = run("check-config", config=config)
+
+    assert (checked.exit_code, checked.complained) == (0, "")
+    assert "nothing wrong" in checked.said
+    assert str(data) in checked.said
+
+
 def test_the_page_takes_no_markup_from_a_header(tmp_path: Path) -> None:
     line = Compared(
         key="liver_volume", measured=1.0, truth=1.0, unit="mL", tolerance=0.0, tolerance_reason="", required=True
@@ -223,3 +239,10 @@ def wait_for_family(demo: subprocess.Popen[bytes], *, size: int) -> list[psutil.
             return family
         time.sleep(0.1)
     raise AssertionError("the demonstration started no processes")
+
+
+def test_the_configuration_of_the_benchmarks_node_has_no_fault(tmp_path: Path) -> None:
+    node = Node(folder=tmp_path, port=11112)
+    checked = run("check-config", config=Path(node.command()[-1]))
+
+    assert (checked.exit_code, checked.complained) == (0, "")
