@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -91,6 +91,21 @@ def says_faults_plainly(command: Callable[Arguments, None]) -> Callable[Argument
     return plain
 
 
+def _require(*, one_of: tuple[object | None, object | None], remedy: str) -> None:
+    """End with a usage error unless exactly one of two is given."""
+    if (one_of[0] is None) == (one_of[1] is None):
+        console.complain(remedy)
+        raise typer.Exit(MISUSED)
+
+
+def _require_known(kind: str, names: Sequence[str], known: Collection[str]) -> None:
+    """End with a usage error if a name names nothing."""
+    unknown = [repr(name) for name in names if name not in known]
+    if unknown:
+        console.complain(f"no {kind} is called {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        raise typer.Exit(MISUSED)
+
+
 def _remedy(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "; the user who runs this must be able to write there"
@@ -144,9 +159,7 @@ def analyze(
     versions = installed_analyzers()
     settings = load_settings(config, known_analyzers=versions, check_thresholds=threshold_faults)
     offline = Offline(settings=settings, versions=versions, runner=LocalRunner(), progress=console.progress)
-    if analyzer is not None and analyzer not in versions:
-        console.complain(f"no analyzer is called {analyzer!r}; installed are {', '.join(sorted(versions))}")
-        raise typer.Exit(MISUSED)
+    _require_known("analyzer", [] if analyzer is None else [analyzer], versions)
     console.progress("reading headers")
     study, routed = offline.route(study_folder)
     chosen = analyzers_of(routed) if analyzer is None else (analyzer,)
@@ -215,14 +228,9 @@ def release(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Decide about a held or ignored study."""
-    if bool(analyzer) == ignore:
-        console.complain("say either --analyzer NAME or --ignore")
-        raise typer.Exit(MISUSED)
-    versions = {} if ignore else installed_analyzers()
-    unknown = [name for name in analyzer or () if name not in versions]
-    if unknown:
-        console.complain(f"no analyzer is called {', '.join(unknown)}; installed are {', '.join(sorted(versions))}")
-        raise typer.Exit(MISUSED)
+    _require(one_of=(analyzer or None, ignore or None), remedy="say either --analyzer NAME or --ignore")
+    if analyzer:
+        _require_known("analyzer", analyzer, installed_analyzers())
     with _store(config) as (settings, database):
         studies, jobs, now = StudyStore(database), JobStore(database), now_utc()
         uid = _one(studies, study)
@@ -268,14 +276,10 @@ def requeue(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Try again: a study's analysis as a new revision, or the failed and withheld deliveries of a peer."""
-    if (study is None) == (peer is None):
-        console.complain("say either a STUDY or --peer NAME")
-        raise typer.Exit(MISUSED)
+    _require(one_of=(study, peer), remedy="say either a STUDY or --peer NAME")
     with _store(config) as (settings, database):
         if peer is not None:
-            if peer not in settings.peers:
-                console.complain(f"no peer is called {peer!r}; there are {', '.join(sorted(settings.peers))}")
-                raise typer.Exit(MISUSED)
+            _require_known("peer", [peer], settings.peers)
             count = DeliveryStore(database).requeue(now_utc(), peer=peer)
             told = f"{count} deliveries to {peer} are queued again"
             # What waits for a peer that is away is tried again by itself.
@@ -299,9 +303,7 @@ def dismiss(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Give up what failed or was withheld, of a study or for a peer; for a peer that is gone, all that waits."""
-    if (study is None) == (peer is None):
-        console.complain("say either a STUDY or --peer NAME")
-        raise typer.Exit(MISUSED)
+    _require(one_of=(study, peer), remedy="say either a STUDY or --peer NAME")
     with _store(config) as (settings, database):
         deliveries = DeliveryStore(database)
         if peer is not None:
@@ -321,9 +323,7 @@ def echo(
 ) -> None:
     """Ask a peer for a C-ECHO and say what it answered."""
     settings = load_settings(config)
-    if peer not in settings.peers:
-        console.complain(f"no peer is called {peer!r}; there are {', '.join(sorted(settings.peers))}")
-        raise typer.Exit(MISUSED)
+    _require_known("peer", [peer], settings.peers)
     if not settings.peers[peer].receives:
         console.complain(f"{peer} has no host and port in peers.toml: it only sends")
         raise typer.Exit(MISUSED)
