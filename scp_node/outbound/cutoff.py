@@ -24,12 +24,17 @@ class Cutoff:
         self._is_cut = False
 
     @property
+    def is_cut(self) -> bool:
+        """True once nobody is to be called any more."""
+        return self._is_cut
+
+    @property
     def handlers(self) -> list[tuple[evt.EventType, Callable[[evt.Event], None]]]:
         """For an association that is about to be opened."""
         return [(evt.EVT_CONN_OPEN, self._opened), (evt.EVT_CONN_CLOSE, self._closed)]
 
     def cut(self) -> None:
-        """Hang up on every peer, also on those that are connected to later."""
+        """Hang up on every peer; nobody is called any more."""
         with self._lock:
             self._is_cut = True
             associations = list(self._open)
@@ -40,7 +45,7 @@ class Cutoff:
         with self._lock:
             self._open.add(event.assoc)
             is_cut = self._is_cut
-        if is_cut:
+        if is_cut:  # it came between the look and the call
             _hang_up(event.assoc)
 
     def _closed(self, event: evt.Event) -> None:

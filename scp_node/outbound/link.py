@@ -123,6 +123,8 @@ def linked(terms: Terms, proposals: Iterable[Proposal], *, handlers: Iterable[Ha
 
 
 def _associate(terms: Terms, proposals: Iterable[Proposal], handlers: Iterable[Handler]) -> Association:
+    if terms.cutoff is not None and terms.cutoff.is_cut:
+        raise TransientDeliveryError("the node is stopping")
     entity = _entity(terms)
     for abstract_syntax, transfer_syntax in dict.fromkeys(proposals):
         entity.add_requested_context(abstract_syntax, transfer_syntax)

@@ -438,7 +438,9 @@ def test_a_peer_that_does_not_answer_is_hung_up_on(tmp_path: Path) -> None:
         assert {one.state for one in box.all()} == {DeliveryState.QUEUED}
 
         # Nobody is called any more, also not by whoever had not looked yet.
-        assert isinstance(box.courier.deliver("pacs", at(NOW_S + 600)), Retry)
+        outcome = box.courier.deliver("pacs", at(NOW_S + 600))
+        assert isinstance(outcome, Retry)
+        assert "stopping" in outcome.cause
         assert len(archive.arrived) == 1
 
 
