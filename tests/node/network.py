@@ -24,6 +24,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from scp_node.demo.orthanc import orthanc_program
+from scp_node.outbound.pause import Pause
 from scp_node.settings import Settings, load_settings
 from scp_node.store.database import Database
 
@@ -304,13 +305,11 @@ def send(link: Association, file: Path, *, sop_instance_uid: str = "", sop_class
     wanted = (meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
     context = next(one for one in link.accepted_contexts if (one.abstract_syntax, one.transfer_syntax[0]) == wanted)
     assert context.context_id is not None
-    # As the library's own senders do: its reactor must not take the response off the queue.
-    link._reactor_checkpoint.clear()
-    while not link._is_paused:
-        time.sleep(0.0001)
+    # The library's own way to keep its reactor off the response fails now and then on a busy machine.
+    pause = Pause.of(link)
     link.dimse.send_msg(request, context.context_id)
     _, response = link.dimse.get_msg(block=True)
-    link._reactor_checkpoint.set()
+    pause.end()
     return Answer(
         status=getattr(response, "Status", None) or 0 if response is not None else NO_ANSWER,
         comment=getattr(response, "ErrorComment", None) or "",
