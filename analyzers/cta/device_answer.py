@@ -101,7 +101,8 @@ def device_part(
     search = _traced(found, bones_zyx, thresholds)
     side = _side(found)
     measurements = _pump_measurements(found, side, thresholds.device)
-    segments = [segment("pump", "Infusion pump", vocabulary.INFUSION_PUMP, housing, volume, _PUMP_RGB, device=True)]
+    body = segment("pump", "Infusion pump", vocabulary.INFUSION_PUMP, housing, volume, _PUMP_RGB, device=True)
+    segments = [replace(body, site=vocabulary.ABDOMINAL_WALL, laterality=side)]
     limitations = []
     short = _short_of_liver(search.catheter, liver_lps_mm, thresholds.device)
     if search.catheter is None:
@@ -171,6 +172,7 @@ def _pump_measurements(found: PumpFound, side: Code, thresholds: DeviceThreshold
     return tuple(
         replace(
             measurement(key, value, "pump", uncertainty=doubt, method=method, sources=sources, doubts=doubts),
+            site=vocabulary.ABDOMINAL_WALL,
             laterality=side,
         )
         for key, value, doubt, method, doubts in values
@@ -262,6 +264,7 @@ def _findings(
             presence=Presence.PRESENT,
             sentence=f"Infusion pump present on the {side.meaning.lower()} side, {size}.",
             subject="pump",
+            site=vocabulary.ABDOMINAL_WALL,
             laterality=side,
             evidence=("pump_diameter", "pump_thickness"),
         ),

@@ -116,6 +116,7 @@ ORIGIN = _private("ORIGIN", "Origin")
 
 RELIABILITY = _private("RELIABILITY", "Reliability of the measured values")
 LIMITED_RELIABILITY = _private("LIMITED", "Limited, see text report")
+LATERALITY = _sct("272741003", "Laterality")
 ASSESSABILITY = _private("ASSESSABILITY", "Assessability of the examination")
 NOT_ASSESSABLE = _private("NOTASSESSABLE", "Not assessable, see text report")
 DECLINED = _private("DECLINED", "Not applicable to the examination")

@@ -166,7 +166,7 @@ def _volumetric_group(
         finding_sites=sites(subject.site, subject.laterality),
         algorithm_id=algorithm(setting),
         measurements=[measurement_item(each) for each in measurements] or None,
-        qualitative_evaluations=evaluations(findings, measurements),
+        qualitative_evaluations=evaluations(findings, measurements, subject),
     )
 
 
@@ -185,7 +185,7 @@ def _planar_group(
         finding_sites=sites(subject.site, subject.laterality),
         algorithm_id=algorithm(setting),
         measurements=[measurement_item(each) for each in measurements] or None,
-        qualitative_evaluations=evaluations(findings, measurements),
+        qualitative_evaluations=evaluations(findings, measurements, subject),
     )
 
 
@@ -198,7 +198,7 @@ def _line_group(subject: Subject, measurements: Sequence[Measurement], setting: 
         finding_sites=sites(subject.site, subject.laterality),
         algorithm_id=algorithm(setting),
         measurements=[measurement_item(each, coordinates(each.lines, setting)) for each in measurements],
-        qualitative_evaluations=evaluations([], measurements),
+        qualitative_evaluations=evaluations([], measurements, subject),
     )
 
 

@@ -142,16 +142,26 @@ def source_image(reference: FrameRef, setting: Setting) -> tuple[str, str, list[
     return image.summary.sop_class_uid, image.summary.sop_instance_uid, image.frame_numbers(reference)
 
 
-def evaluations(findings: Iterable[Finding], measurements: Iterable[Measurement]) -> list[QualitativeEvaluation] | None:
-    """Answers of findings, and a word of caution where a value of the group is of limited reliability."""
+def evaluations(
+    findings: Sequence[Finding], measurements: Sequence[Measurement], subject: Subject | None = None
+) -> list[QualitativeEvaluation] | None:
+    """Answers of findings, the side, and a word of caution where a value of the group is of limited reliability.
+
+    A side with a site belongs to the Finding Site (:func:`sites`); one without is an answer of its own, for else it
+    would be lost.
+    """
     answers = [QualitativeEvaluation(name=codes.concept(each.concept), value=_answer(each)) for each in findings]
+    sided = [each for each in (subject, *findings, *measurements) if each is not None and each.laterality is not None]
+    said = {each.laterality for each in sided if each.site}
+    unsaid = dict.fromkeys(each.laterality for each in sided if each.laterality not in said)
+    answers += [QualitativeEvaluation(name=codes.LATERALITY, value=codes.concept(side)) for side in unsaid if side]
     if any(each.grade is Grade.LIMITED for each in measurements):
         answers.append(QualitativeEvaluation(name=codes.RELIABILITY, value=codes.LIMITED_RELIABILITY))
     return answers or None
 
 
 def sites(site: Code | None, laterality: Code | None) -> list[FindingSite] | None:
-    """Finding Site with its laterality."""
+    """Finding Site with its laterality; a side alone is left to :func:`evaluations`."""
     if site is None:
         return None
     side = codes.concept(laterality) if laterality else None

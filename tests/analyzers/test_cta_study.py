@@ -66,6 +66,22 @@ def test_aorta_and_pump_are_measured_within_their_tolerances(answered: Answered)
     assert answered.presence("pump_presence") is Presence.PRESENT
 
 
+def test_whatever_is_said_of_the_pump_names_its_side_and_its_site(answered: Answered) -> None:
+    result = answered.result
+    (pump,) = [segment for segment in result.segments if segment.name == "pump"]
+    (volume,) = answered.images.load(pump.series_instance_uid).volumes
+    centre_zyx = np.argwhere(pump.mask_planes).mean(axis=0)
+    left_of_scanner_mm = float((volume.affine_lps @ [*centre_zyx[::-1], 1.0])[0])
+    side = vocabulary.LEFT if left_of_scanner_mm > 0.0 else vocabulary.RIGHT
+    (presence,) = [finding for finding in result.findings if finding.key == "pump_presence"]
+    measured = [value for value in result.measurements if value.subject == "pump"]
+
+    assert measured
+    places = [(pump.site, pump.laterality), (presence.site, presence.laterality)]
+    places += [(value.site, value.laterality) for value in measured]
+    assert set(places) == {(vocabulary.ABDOMINAL_WALL, side)}
+
+
 def test_catheter_is_traced_where_it_runs_and_not_along_the_housing(answered: Answered) -> None:
     assert answered.row.catheter_covered_fraction is not None
     assert answered.row.catheter_covered_fraction >= 0.85

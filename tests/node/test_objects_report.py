@@ -311,6 +311,20 @@ def test_a_finding_answers_with_its_category(tmp_path: Path) -> None:
     assert answer.ConceptCodeSequence[0].CodeValue == "TIPPOS-HA"
 
 
+@pytest.mark.parametrize("site", [LUNG, None], ids=["with a site", "without a site"])
+def test_a_structure_keeps_its_side_whether_or_not_it_names_a_site(tmp_path: Path, site: Code | None) -> None:
+    image = planar_nm()
+    result = nm_result(image)
+    lung = replace(result.regions[1], site=site)
+    made = objects(order(save([image], tmp_path / "study")), replace(result, regions=(lung,)))
+    (report,) = made[ObjectKind.REPORT]
+
+    on_lung = [group for group in groups(report) if template(group) == "1410"]
+    sides = [[item for item in items(group) if name_of(item) == "272741003"] for group in on_lung]
+    assert [[item.ConceptCodeSequence[0].CodeValue for item in each] for each in sides] == [[RIGHT.value]] * 2
+    assert complaints(report, tmp_path) == []
+
+
 def test_dcmqi_reads_every_group_of_the_report(tmp_path: Path) -> None:
     (report,) = ct_objects(tmp_path)[ObjectKind.REPORT]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from analyzers.contract import Assessed, FrameRef, Segment
+from analyzers.vocabulary import ABDOMINAL_WALL
 from scp_node.domain.delivery import ObjectKind
 from scp_node.errors import EncodingError
 from scp_node.objects.encoding import MadeObject, make_objects, setting_of
@@ -20,6 +21,7 @@ from tests.node.object_sources import (
     CATHETER,
     DEVICE,
     METASTASIS,
+    RIGHT,
     ball,
     enhanced_ct,
     order,
@@ -287,3 +289,14 @@ def test_a_laterality_is_said_in_the_code(tmp_path: Path) -> None:
 
     kind = only.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
     assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeValue == CATHETER.value
+
+
+def test_the_side_of_a_site_modifies_the_site(tmp_path: Path) -> None:
+    ct = slices(12)
+    pump = replace(segment("pump", LIVER, ct), site=ABDOMINAL_WALL, laterality=RIGHT)
+
+    (only,) = segmentations(made_from(tmp_path, ct, pump))
+
+    (region,) = only.SegmentSequence[0].AnatomicRegionSequence
+    assert (region.CodeValue, region.AnatomicRegionModifierSequence[0].CodeValue) == (ABDOMINAL_WALL.value, RIGHT.value)
+    assert complaints(only, tmp_path) == []
