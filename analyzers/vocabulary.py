@@ -242,7 +242,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "liver_attenuation": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=MEAN),
     "liver_attenuation_sd": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=STANDARD_DEVIATION),
     "aorta_diameter": Quantity(concept=VESSEL_LUMEN_DIAMETER, unit=MILLIMETRE),
-    "aorta_attenuation": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=MEAN),
+    "aorta_attenuation": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=MEDIAN),
     "pump_diameter": Quantity(concept=DIAMETER, unit=MILLIMETRE),
     "pump_thickness": Quantity(concept=THICKNESS, unit=MILLIMETRE),
     "pump_tilt": Quantity(concept=ANGLE, unit=DEGREE),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from analyzers import vocabulary
 from analyzers.contract import Gate, Measurement, Outline
 from analyzers.cta.lumen import LumenSection, celiac_section, lumen_mask
-from analyzers.cta.part import Part, measurement, segment
+from analyzers.cta.part import SCALE_DOUBT_HU, Part, measurement, segment
 from analyzers.cta.phase import Phase
 from analyzers.cta.scan import Scan
 from analyzers.cta.thresholds import AortaThresholds
@@ -98,7 +100,7 @@ def _at_level(
         "aorta_attenuation",
         float(np.median([section.lumen_hu for section in near])),
         "aorta",
-        uncertainty=float(1.96 * np.std([section.lumen_hu for section in near])),
+        uncertainty=median_doubt_hu([section.lumen_hu for section in near]),
         method="Median of the inner half of the lumen",
         sources=(frame,),
         doubts=level_doubt,
@@ -115,6 +117,17 @@ def _at_level(
         doubts=doubts,
     )
     return replace(diameter, lines=(_width_line(scan, level, diameter_mm),)), hu
+
+
+def median_doubt_hu(planes_hu: Sequence[float]) -> float:
+    """Half width of the 95 % interval of the median over planes: the scanner's scale and the error of the median.
+
+    The standard error of a median of n normal values is 1.253 standard deviations / sqrt(n) (Kendall and Stuart). A
+    single plane has none that could be computed; the scale is then all that is stated.
+    """
+    count = len(planes_hu)
+    error_hu = 1.253 * float(np.std(planes_hu, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+    return math.hypot(SCALE_DOUBT_HU, 1.96 * error_hu)
 
 
 def _width_line(scan: Scan, section: LumenSection, diameter_mm: float) -> Outline:

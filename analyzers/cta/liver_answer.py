@@ -11,7 +11,7 @@ from analyzers.contract import Gate
 from analyzers.cta.body import at_field_border
 from analyzers.cta.liver import find_liver
 from analyzers.cta.lumen import LumenSection, lumen_mask
-from analyzers.cta.part import Part, frames_of, measurement, segment
+from analyzers.cta.part import SCALE_DOUBT_HU, Part, frames_of, measurement, segment
 from analyzers.cta.patient_grid import mask_on_source, share_on_grid
 from analyzers.cta.phase import Phase
 from analyzers.cta.scan import Scan
@@ -19,8 +19,6 @@ from analyzers.cta.thresholds import LiverThresholds
 
 _BORDER_DOUBT_MM = 1.0
 """Uncertainty of the outline's place: about a third of the organ grid's voxel, one pixel of the source."""
-_SCALE_DOUBT_HU = 5.0
-"""Tolerance of a scanner's water value in acceptance tests; noise of the mean over an organ is far below."""
 _INNER_MM = 6.0
 """Attenuation is read this far inside of the outline."""
 _SPREAD_POINTS = 4000
@@ -74,7 +72,7 @@ def liver_part(scan: Scan, sections: tuple[LumenSection, ...], thresholds: Liver
                 "liver_attenuation",
                 float(inner.mean()),
                 "liver",
-                uncertainty=_SCALE_DOUBT_HU,
+                uncertainty=SCALE_DOUBT_HU,  # noise of the mean over an organ is far below
                 method="Trimmed mean of parenchyma 6 mm inside the outline",
                 sources=frames,
             ),

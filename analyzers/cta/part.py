@@ -12,6 +12,9 @@ from analyzers import measuring, vocabulary
 from analyzers.contract import Code, Finding, FrameRef, Gate, Grade, Measurement, Segment
 from analyzers.volume import Volume
 
+SCALE_DOUBT_HU = 5.0
+"""Tolerance of a scanner's water value in acceptance tests: how far all attenuations of a scan may be off."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:

@@ -186,6 +186,24 @@ def test_every_concept_is_in_the_vocabulary_and_every_quantity_is_said_as_it_say
         assert said == (quantity.concept, quantity.unit, quantity.derivation), measurement.key
 
 
+DERIVED_WORDS = {
+    vocabulary.MEAN: ("mean", "trimmed mean"),
+    vocabulary.MEDIAN: ("median",),
+    vocabulary.STANDARD_DEVIATION: ("standard deviation",),
+}
+"""How a method's words begin for a derivation."""
+
+
+@pytest.mark.parametrize("kind", WITH_PHANTOM)
+def test_the_method_of_a_value_derives_it_as_its_code_says(kind: str, bench: Bench) -> None:
+    _, result = assessed(bench, kind)
+
+    for one in result.measurements:
+        begun = {code for code, words in DERIVED_WORDS.items() if one.method.lower().startswith(words)}
+        stated = {one.derivation} & DERIVED_WORDS.keys()
+        assert begun == stated, (one.key, one.method)
+
+
 @pytest.mark.parametrize("kind", WITH_PHANTOM)
 def test_masks_and_outlines_lie_on_planes_that_were_received(kind: str, bench: Bench) -> None:
     _, result = assessed(bench, kind)

@@ -14,6 +14,7 @@ from analyzers.cta.answer import surveyed
 from analyzers.cta.aorta import AortaCourse, follow_aorta
 from analyzers.cta.body import find_body
 from analyzers.cta.device_answer import device_part, find_device
+from analyzers.cta.aorta_answer import median_doubt_hu
 from analyzers.cta.lumen import lumen_mask, lumen_sections
 from analyzers.cta.patient_grid import mask_on_source, patient_grid
 from analyzers.cta.pump import find_pump
@@ -64,6 +65,14 @@ def test_a_slanted_aorta_is_not_measured_too_wide() -> None:
     assert course is not None
     sections = lumen_sections(scan, course)[5:-5]
     assert np.median([section.diameter_mm for section in sections]) == pytest.approx(22.0, abs=1.5)
+
+
+def test_the_interval_of_the_aortas_attenuation_is_of_the_median_and_not_of_the_planes() -> None:
+    planes_hu = [300.0 + step for step in (-20.0, -10.0, 0.0, 10.0, 20.0)]
+
+    few, many = median_doubt_hu(planes_hu), median_doubt_hu(planes_hu * 20)
+    assert 5.0 < many < few < 1.96 * np.std(planes_hu, ddof=1)
+    assert median_doubt_hu([300.0]) == pytest.approx(5.0), "one plane has no spread, yet its value is not exact"
 
 
 def test_lumen_mask_has_the_volume_of_the_tube() -> None:
