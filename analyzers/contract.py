@@ -1,8 +1,8 @@
 """The contract of an analyzer: what it is shown, what it answers.
 
 An analyzer is a value of type :class:`Analyzer`: a name, a version and four functions. Two of them
-(``expects``, ``accepts``) see headers only, as a :class:`StudySummary`; ``analyze`` sees images as
-:class:`~analyzers.volume.StudyImages` and earlier results as priors; ``illustrate`` draws.
+(``expects``, ``accepts``) see headers only, as a :class:`~analyzers.study_summary.StudySummary`; ``analyze`` sees
+images as :class:`~analyzers.volume.StudyImages` and earlier results as priors; ``illustrate`` draws.
 
 Everything here is frozen and knows nothing of files, networks, clocks or databases. Positions are in the
 patient frame LPS in millimetres; arrays are indexed z, y, x; pixel coordinates are (column, row) with the
@@ -11,7 +11,6 @@ origin at the outer corner of the first pixel, as DICOM's SCOORD has them (PS3.3
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,129 +19,55 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analyzers.study_summary import (
+    Code,
+    FrameRef,
+    FrameSummary,
+    InstanceSummary,
+    SeriesSummary,
+    StudySummary,
+    finite_number,
+)
+
 if TYPE_CHECKING:
     from analyzers.priors import Prior
     from analyzers.volume import StudyImages
 
+__all__ = [
+    "CONTRACT_VERSION",
+    "Accept",
+    "Acceptance",
+    "AnalysisResult",
+    "Analyzer",
+    "Assessed",
+    "Code",
+    "Complete",
+    "Decline",
+    "Declined",
+    "Expectation",
+    "Finding",
+    "FrameRef",
+    "FrameSummary",
+    "Gate",
+    "Grade",
+    "InstanceSummary",
+    "Interval",
+    "Measurement",
+    "Missing",
+    "NotAssessable",
+    "Outline",
+    "Picture",
+    "Presence",
+    "Region",
+    "Segment",
+    "SeriesRole",
+    "SeriesSummary",
+    "StudySummary",
+    "finite_number",
+]
+
 CONTRACT_VERSION = 1
 """Raised whenever a reader of an older ``result.json`` or ``summary.json`` would misread a newer one."""
-
-
-# --- words shared by headers and results -----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Code:
-    """A coded concept (PS3.3 section 8): value, coding scheme designator, meaning of at most 64 characters."""
-
-    value: str
-    scheme: str
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameRef:
-    """One plane of pixels where it was received: SOP Instance UID and frame number.
-
-    ``frame`` counts from 1 and is ``None`` for a single-frame object.
-    """
-
-    sop_instance_uid: str
-    frame: int | None = None
-
-
-def finite_number(text: str) -> float | None:
-    """Read a header's text as a number; ``None`` for what is none, "NaN" and "inf" included."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-# --- headers: what `expects` and `accepts` see ------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameSummary:
-    """Geometry and role of one frame; ``None`` or empty where the header is silent."""
-
-    frame: int | None
-    position_lps_mm: tuple[float, float, float] | None = None
-    orientation: tuple[float, float, float, float, float, float] | None = None
-    spacing_row_col_mm: tuple[float, float] | None = None
-    slice_thickness_mm: float | None = None
-    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Per-frame values by DICOM keyword, e.g. ``DiffusionBValue``, ``EffectiveEchoTime``, ``StartAngle``."""
-    codes: Mapping[str, tuple[Code, ...]] = field(default_factory=dict)
-    """Per-frame codes by sequence keyword, e.g. ``ViewCodeSequence``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceSummary:
-    """What the header of one SOP instance says, without patient identity and without pixels."""
-
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_instance_uid: str
-    sop_class_uid: str
-    transfer_syntax_uid: str
-    modality: str
-    rows: int | None
-    columns: int | None
-    attributes: Mapping[str, tuple[str, ...]]
-    """Values by DICOM keyword as text (``{"SeriesDescription": ("T1 HBP",)}``); only those in
-    :data:`analyzers.headers.ATTRIBUTES`."""
-    codes: Mapping[str, tuple[Code, ...]]
-    """Codes by sequence keyword (``{"ProcedureCodeSequence": (Code(...),)}``); nested sequences by a dotted
-    path (``"RadiopharmaceuticalInformationSequence.RadionuclideCodeSequence"``)."""
-    frames: tuple[FrameSummary, ...]
-
-    def text(self, keyword: str) -> str:
-        """First value of an attribute, stripped; empty when absent."""
-        values = self.attributes.get(keyword, ())
-        return values[0].strip() if values else ""
-
-    def number(self, keyword: str) -> float | None:
-        """First value of an attribute as a number; ``None`` when absent or not a finite number."""
-        return finite_number(self.text(keyword))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesSummary:
-    """The instances of one series, in the order of their SOP Instance UIDs."""
-
-    series_instance_uid: str
-    modality: str
-    instances: tuple[InstanceSummary, ...]
-
-    @property
-    def first(self) -> InstanceSummary:
-        """The instance whose series-level attributes speak for the series."""
-        return self.instances[0]
-
-    @property
-    def description(self) -> str:
-        """Series description, else protocol name, else an empty text."""
-        return self.first.text("SeriesDescription") or self.first.text("ProtocolName")
-
-    @property
-    def frame_count(self) -> int:
-        """Frames over all instances."""
-        return sum(max(1, len(instance.frames)) for instance in self.instances)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudySummary:
-    """The headers of one study: what routing, completion and acceptance decide on."""
-
-    study_instance_uid: str
-    series: tuple[SeriesSummary, ...]
-
-    @property
-    def modalities(self) -> frozenset[str]:
-        """The modalities present."""
-        return frozenset(series.modality for series in self.series)
 
 
 # --- answers to headers -----------------------------------------------------------------------------------
@@ -220,6 +145,15 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """The 95 % interval of a value, in its unit; it holds the value and need not be symmetric about it."""
+
+    low: float
+    high: float | None
+    """``None``: the value is a lower limit, and nothing is known of how much more there is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """One number with everything that is needed to trust or doubt it."""
 
@@ -231,8 +165,8 @@ class Measurement:
     """UCUM."""
     subject: str | None
     """Name of the :class:`Segment` or :class:`Region` it is measured on; ``None``: of the whole examination."""
-    uncertainty: float | None = None
-    """Half width of the 95 % interval, in the same unit; ``None`` when not known."""
+    interval: Interval | None = None
+    """``None`` when not known."""
     method: str = ""
     """Plain ASCII, at most 64 characters, e.g. ``Geometric mean``."""
     derivation: Code | None = None

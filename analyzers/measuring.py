@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import NotRequired, TypedDict, Unpack
 
 from analyzers import vocabulary
-from analyzers.contract import Code, FrameRef, Grade, Measurement, Outline
+from analyzers.contract import Code, FrameRef, Grade, Interval, Measurement, Outline
 
 
 class Circumstances(TypedDict):
     """What may be said of a number besides; the fields of ``Measurement`` with the same names."""
 
-    uncertainty: NotRequired[float | None]
     method: NotRequired[str]
     site: NotRequired[Code | None]
     laterality: NotRequired[Code | None]
@@ -21,7 +20,14 @@ class Circumstances(TypedDict):
     remark: NotRequired[str]
 
 
-def measurement(key: str, value: float, subject: str | None, **circumstances: Unpack[Circumstances]) -> Measurement:
+def measurement(
+    key: str,
+    value: float,
+    subject: str | None,
+    *,
+    uncertainty: float | Interval | None = None,
+    **circumstances: Unpack[Circumstances],
+) -> Measurement:
     """A measurement whose concept, unit and derivation are those of its key.
 
     Parameters
@@ -32,6 +38,8 @@ def measurement(key: str, value: float, subject: str | None, **circumstances: Un
         In the unit of the key.
     subject : str or None
         Name of the segment or region it is measured on; ``None``: of the whole examination.
+    uncertainty : float, Interval or None
+        Half width of the 95 % interval, or the interval itself; neither reaches beyond what the quantity can be.
     **circumstances
         See :class:`Circumstances`.
 
@@ -48,5 +56,21 @@ def measurement(key: str, value: float, subject: str | None, **circumstances: Un
         unit=quantity.unit,
         derivation=quantity.derivation,
         subject=subject,
+        interval=_interval(value, uncertainty, quantity),
         **circumstances,
     )
+
+
+def _interval(value: float, uncertainty: float | Interval | None, quantity: vocabulary.Quantity) -> Interval | None:
+    """Interval within the bounds of the quantity; a value beyond them is not moved, and stays in its interval."""
+    if uncertainty is None:
+        return None
+    stated = uncertainty
+    if not isinstance(stated, Interval):
+        stated = Interval(low=value - stated, high=value + stated)
+    low, high = stated.low, stated.high
+    if quantity.least is not None:
+        low = max(low, min(quantity.least, value))
+    if quantity.most is not None and high is not None:
+        high = min(high, max(quantity.most, value))
+    return Interval(low=low, high=high)

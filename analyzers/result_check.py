@@ -19,6 +19,7 @@ from analyzers.contract import (
     Code,
     Declined,
     Finding,
+    Interval,
     Measurement,
     NotAssessable,
     Outline,
@@ -118,6 +119,9 @@ def _check_measurement(where: str, measurement: Measurement) -> None:
         raise ContractBrokenError(f"{where}.key: {measurement.key!r} is not snake_case")
     if not np.isfinite(measurement.value):
         raise ContractBrokenError(f"{where}.value: {measurement.value} is not a finite number")
+    interval = measurement.interval
+    if interval is not None and not _holds(interval, measurement.value):
+        raise ContractBrokenError(f"{where}.interval: {interval} does not hold the value {measurement.value}")
     if measurement.unit.scheme != "UCUM":
         raise ContractBrokenError(f"{where}.unit: expected UCUM, found {measurement.unit.scheme}")
     if len(measurement.method) > LONGEST_LABEL:
@@ -133,6 +137,12 @@ def _check_measurement(where: str, measurement: Measurement) -> None:
         measurement.laterality,
     )
     _check_each(f"{where}.lines", measurement.lines, _check_outline)
+
+
+def _holds(interval: Interval, value: float) -> bool:
+    """Whether a value lies in an interval of finite numbers."""
+    high = value if interval.high is None else interval.high
+    return bool(np.isfinite([interval.low, high]).all()) and interval.low <= value <= high
 
 
 def _check_finding(where: str, finding: Finding) -> None:

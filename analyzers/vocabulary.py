@@ -230,19 +230,24 @@ NM_PROCEDURE = Code(value="49118-3", scheme="LN", meaning="NM unspecified body r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """What the key of a measurement means: concept, unit, and the derivation where one belongs to it."""
+    """What the key of a measurement means: concept, unit, and the derivation where one belongs to it.
+
+    ``least`` and ``most`` are what the quantity can be at all, in its unit: a share of a whole lies from 0 to 1.
+    """
 
     concept: Code
     unit: Code
     derivation: Code | None = None
+    least: float | None = 0.0
+    most: float | None = None
 
 
 QUANTITIES: Mapping[str, Quantity] = {
     "liver_volume": Quantity(concept=VOLUME, unit=MILLILITRE),
-    "liver_attenuation": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=MEAN),
+    "liver_attenuation": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=MEAN, least=None),
     "liver_attenuation_sd": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=STANDARD_DEVIATION),
     "aorta_diameter": Quantity(concept=VESSEL_LUMEN_DIAMETER, unit=MILLIMETRE),
-    "aorta_attenuation": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=MEDIAN),
+    "aorta_attenuation": Quantity(concept=ATTENUATION, unit=HOUNSFIELD_UNIT, derivation=MEDIAN, least=None),
     "pump_diameter": Quantity(concept=DIAMETER, unit=MILLIMETRE),
     "pump_thickness": Quantity(concept=THICKNESS, unit=MILLIMETRE),
     "pump_tilt": Quantity(concept=ANGLE, unit=DEGREE),
@@ -252,8 +257,8 @@ QUANTITIES: Mapping[str, Quantity] = {
     "lesion_short_axis": Quantity(concept=SHORT_AXIS, unit=MILLIMETRE),
     "lesion_volume": Quantity(concept=VOLUME, unit=MILLILITRE),
     "lesion_count": Quantity(concept=NUMBER_OF_LESIONS, unit=NO_UNITS),
-    "lung_shunt_fraction": Quantity(concept=LUNG_SHUNT_FRACTION, unit=RATIO),
-    "lung_shunt_fraction_corrected": Quantity(concept=LUNG_SHUNT_FRACTION_CORRECTED, unit=RATIO),
+    "lung_shunt_fraction": Quantity(concept=LUNG_SHUNT_FRACTION, unit=RATIO, most=1.0),
+    "lung_shunt_fraction_corrected": Quantity(concept=LUNG_SHUNT_FRACTION_CORRECTED, unit=RATIO, most=1.0),
     "extrahepatic_focus_count": Quantity(concept=EXTRAHEPATIC_FOCUS_COUNT, unit=NO_UNITS),
     "extrahepatic_focus_count_spect": Quantity(concept=EXTRAHEPATIC_FOCUS_COUNT, unit=NO_UNITS),
     "extrahepatic_share": Quantity(concept=EXTRAHEPATIC_SHARE, unit=RATIO),
@@ -262,13 +267,13 @@ QUANTITIES: Mapping[str, Quantity] = {
     "extrahepatic_volume": Quantity(concept=VOLUME, unit=MILLILITRE),
     "liver_geometric_mean_counts": Quantity(concept=PLANAR_ACTIVITY, unit=COUNTS, derivation=TOTAL),
     "lung_geometric_mean_counts": Quantity(concept=PLANAR_ACTIVITY, unit=COUNTS, derivation=TOTAL),
-    "left_lobe_share": Quantity(concept=LEFT_LOBE_SHARE, unit=RATIO),
+    "left_lobe_share": Quantity(concept=LEFT_LOBE_SHARE, unit=RATIO, most=1.0),
     "left_to_right_level": Quantity(concept=LEFT_TO_RIGHT_LEVEL, unit=RATIO),
-    "perfused_outline_share_10": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO),
-    "perfused_outline_share_20": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO),
-    "perfused_outline_share_40": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO),
+    "perfused_outline_share_10": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO, most=1.0),
+    "perfused_outline_share_20": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO, most=1.0),
+    "perfused_outline_share_40": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO, most=1.0),
     "perfused_volume": Quantity(concept=PERFUSED_VOLUME, unit=MILLILITRE),
-    "liver_activity_share": Quantity(concept=TOMOGRAPHIC_ACTIVITY, unit=RATIO),
+    "liver_activity_share": Quantity(concept=TOMOGRAPHIC_ACTIVITY, unit=RATIO, most=1.0),
 }
 """Measurement key → meaning."""
 

@@ -197,6 +197,7 @@ def _catheter_measurement(
     doubts = [f"at least: {short}"] if short else []
     if scan.slice_step_mm > thresholds.good_slice_mm:
         doubts.append(f"at least, as far as visible in slices {scan.slice_step_mm:.1f} mm apart")
+    lower_limit = bool(doubts)
     if catheter.gaps_mm:
         doubts.append(f"{len(catheter.gaps_mm)} stretches without visible catheter bridged")
     if catheter.hidden_mm > 10.0:
@@ -206,6 +207,7 @@ def _catheter_measurement(
         catheter.length_mm,
         "catheter",
         uncertainty=max(thresholds.length_doubt_fraction * catheter.length_mm, 3 * scan.slice_step_mm),
+        lower_limit=lower_limit,
         method="Path along the radiopaque line, from 4 mm off the housing",
         sources=frames_of(tube, scan.volume),
         doubts=doubts,

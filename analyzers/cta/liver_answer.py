@@ -64,6 +64,7 @@ def liver_part(scan: Scan, sections: tuple[LumenSection, ...], thresholds: Liver
                 "liver",
                 # What leaks into a neighbour of the same attenuation is no doubt of the border's place.
                 uncertainty=None if unenhanced else surface_mm2 * _BORDER_DOUBT_MM / 1000.0,
+                lower_limit=bool(cut),
                 method="Voxel sum, random walker outline",
                 sources=frames,
                 doubts=doubts,

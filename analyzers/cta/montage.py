@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analyzers.contract import Assessed, FrameRef, Grade, Measurement, NotAssessable, Picture, Segment
+from analyzers.contract import Assessed, FrameRef, Grade, Interval, Measurement, NotAssessable, Picture, Segment
 from analyzers.cta.expectations import READ_ROLES
 from analyzers.cta.patient_grid import PatientGrid, patient_grid, share_on_grid
 from analyzers.volume import StudyImages, Volume
@@ -195,9 +195,14 @@ def _numbers(axes: Axes, result: Assessed, segments: Sequence[Segment], *, with_
 def _in_words(value: Measurement) -> str:
     unit = _UNITS.get(value.unit.value, value.unit.meaning)
     digits = 0 if unit in ("mL", "HU", "deg") else 1
-    doubt = "" if value.uncertainty is None else f" +- {value.uncertainty:.{digits}f}"
+    doubt = "" if value.interval is None else f" ({_range(value.interval, digits)})"
     limited = " (limited)" if value.grade is Grade.LIMITED else ""
     return f"{_NAMES.get(value.key, value.key)}: {value.value:.{digits}f}{doubt} {unit}{limited}"
+
+
+def _range(interval: Interval, digits: int) -> str:
+    low = f"{interval.low:.{digits}f}"
+    return f"from {low}" if interval.high is None else f"{low} to {interval.high:.{digits}f}"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers import measuring, vocabulary
-from analyzers.contract import Code, Finding, FrameRef, Gate, Grade, Measurement, Segment
+from analyzers.contract import Code, Finding, FrameRef, Gate, Grade, Interval, Measurement, Segment
 from analyzers.volume import Volume
 
 SCALE_DOUBT_HU = 5.0
@@ -34,17 +34,25 @@ def measurement(
     subject: str | None,
     *,
     uncertainty: float | None = None,
+    lower_limit: bool = False,
     method: str,
     sources: tuple[FrameRef, ...] = (),
     doubts: Iterable[str] = (),
 ) -> Measurement:
-    """A measurement whose concept and unit come from the vocabulary; any doubt makes it limited."""
+    """A measurement whose concept and unit come from the vocabulary; any doubt makes it limited.
+
+    ``uncertainty`` is the half width of its 95 % interval; of a lower limit only the lower half is stated.
+    """
     remark = "; ".join(doubts)
+    value, interval = round(float(value), 2), None
+    if uncertainty is not None:
+        half = round(float(uncertainty), 2)
+        interval = Interval(low=round(value - half, 2), high=None if lower_limit else round(value + half, 2))
     return measuring.measurement(
         key,
-        round(float(value), 2),
+        value,
         subject,
-        uncertainty=None if uncertainty is None else round(float(uncertainty), 2),
+        uncertainty=interval,
         method=method,
         sources=sources,
         grade=Grade.LIMITED if remark else Grade.GOOD,

@@ -138,7 +138,7 @@ def _lesion_measurements(
         frame = volume.planes[axes.plane]
         return _measurement(
             key, value, f"lesion-{number}", method=method, grade=grade, remark=remark,
-            uncertainty=None if line is None else doubt_mm,
+            doubt=None if line is None else doubt_mm,
             lines=() if line is None else (Outline(frame=frame, points_col_row=line, closed=False),),
             sources=() if line is None else (frame,),
         )  # fmt: skip
@@ -164,10 +164,12 @@ def _lesion_remark(candidate: Candidate, reading: Reading, too_small: str) -> st
     return "; ".join(words)
 
 
-def _measurement(key: str, value: float, subject: str, **circumstances: Unpack[Circumstances]) -> Measurement:
-    """A measurement in the liver."""
+def _measurement(
+    key: str, value: float, subject: str, *, doubt: float | None = None, **circumstances: Unpack[Circumstances]
+) -> Measurement:
+    """A measurement in the liver; ``doubt`` is the half width of its 95 % interval."""
     circumstances["site"] = vocabulary.LIVER
-    return measurement(key, value, subject, **circumstances)
+    return measurement(key, value, subject, uncertainty=doubt, **circumstances)
 
 
 def _segments(reading: Reading) -> tuple[Segment, ...]:

@@ -201,9 +201,11 @@ def _lines(result: Assessed | NotAssessable) -> list[tuple[str, str, str]]:
 def in_words(measurement: Measurement) -> str:
     """A measurement with its unit as a line of text."""
     unit = measurement.unit.value
-    uncertainty = measurement.uncertainty
+    interval = measurement.interval
     if measurement.key.startswith("lung_shunt") or measurement.key == "left_lobe_share":
-        spread = f" +- {100 * uncertainty:.1f}" if uncertainty is not None else ""
+        spread = ""
+        if interval is not None and interval.high is not None:
+            spread = f" ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
         value = f"{100 * measurement.value:.1f}{spread} %"
     elif unit in {"1", "{ratio}"}:
         value = f"{measurement.value:.3g}"

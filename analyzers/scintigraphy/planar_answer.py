@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analyzers import vocabulary
-from analyzers.contract import Finding, FrameRef, Grade, Measurement, Region
+from analyzers.contract import Finding, FrameRef, Grade, Interval, Measurement, Region
 from analyzers.measuring import measurement
 from analyzers.scintigraphy import gates
 from analyzers.scintigraphy.answer import is_extrahepatic, presence_of
@@ -127,8 +127,6 @@ def _shunt_measurements(
     regions = planar_regions(reading)
     lungs = tuple(outline for region in regions if region.type == vocabulary.LUNG for outline in region.outlines)
     liver = tuple(outline for region in regions if region.name == "liver" for outline in region.outlines)
-    half_width = max(shunt.corrected - shunt.corrected_low, shunt.corrected_high - shunt.corrected)
-    interval = f"95 % interval {100 * shunt.corrected_low:.1f} to {100 * shunt.corrected_high:.1f} %"
     factor = (
         f"attenuation factor {thresholds.attenuation_factor:g} "
         f"({thresholds.attenuation_factor_low:g} to {thresholds.attenuation_factor_high:g})"
@@ -151,10 +149,10 @@ def _shunt_measurements(
             None,
             sources=frames,
             lines=(*lungs, *liver),
-            uncertainty=half_width,
+            uncertainty=Interval(low=shunt.corrected_low, high=shunt.corrected_high),
             method=_METHOD_CORRECTED,
             grade=grade,
-            remark="; ".join((interval, factor, *limits)),
+            remark="; ".join((factor, *limits)),
         ),
         measurement("liver_geometric_mean_counts", shunt.liver_counts, "liver", sources=frames, method=_METHOD_RAW),
         measurement(

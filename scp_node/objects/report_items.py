@@ -18,7 +18,7 @@ from highdicom.sr import (
 )
 from highdicom.sr import Measurement as MeasurementItem
 
-from analyzers.contract import Assessed, Code, Finding, FrameRef, Grade, Measurement, Outline, Presence
+from analyzers.contract import Assessed, Code, Finding, FrameRef, Grade, Interval, Measurement, Outline, Presence
 from scp_node.errors import EncodingError
 from scp_node.objects import codes
 from scp_node.objects.modules import Setting
@@ -88,10 +88,11 @@ def measurement_item(measurement: Measurement, referenced: Sequence[CoordinatesF
     EncodingError
         If the value or its uncertainty is not a finite number.
     """
-    for number in (measurement.value, measurement.uncertainty or 0.0):
+    bounds = () if measurement.interval is None else (measurement.interval.low, measurement.interval.high or 0.0)
+    for number in (measurement.value, *bounds):
         if not math.isfinite(number):
             raise EncodingError(f"measurement {measurement.key} of {measurement.subject}: {number} is not a number.")
-    properties = None if measurement.uncertainty is None else _interval(measurement.uncertainty, measurement.unit)
+    properties = None if measurement.interval is None else _uncertainties(measurement, measurement.interval)
     return MeasurementItem(
         name=codes.concept(measurement.concept),
         value=_rounded(measurement.value),
@@ -177,12 +178,18 @@ def algorithm(setting: Setting) -> AlgorithmIdentification:
     )
 
 
-def _interval(half_width: float, unit: Code) -> MeasurementProperties:
-    """Uncertainty to either side (TID 310), in the unit of the measurement; the library would say "no units"."""
-    rounded = _rounded(half_width)
-    properties = MeasurementProperties(upper_measurement_uncertainty=rounded, lower_measurement_uncertainty=rounded)
+def _uncertainties(measurement: Measurement, interval: Interval) -> MeasurementProperties:
+    """Distances to either bound (TID 310), in the unit of the measurement; the library would say "no units".
+
+    A lower limit has no distance upwards.
+    """
+    value, high = measurement.value, interval.high
+    properties = MeasurementProperties(
+        upper_measurement_uncertainty=None if high is None else _rounded(high - value),
+        lower_measurement_uncertainty=_rounded(value - interval.low),
+    )
     for item in properties:
-        item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence = [codes.concept(unit)]
+        item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence = [codes.concept(measurement.unit)]
     return properties
 
 

@@ -18,6 +18,7 @@ from analyzers.contract import (
     Finding,
     Gate,
     Grade,
+    Interval,
     Measurement,
     NotAssessable,
     Presence,
@@ -103,9 +104,8 @@ def measurement_line(measurement: Measurement, subject_label: str, source: str =
         what += f" [{source}]"
     line = f"{', '.join(where)}: {what} " if where else f"{what} "
     line += quantity_text(measurement)
-    if measurement.uncertainty is not None:
-        low, high = measurement.value - measurement.uncertainty, measurement.value + measurement.uncertainty
-        line += f" (95 % interval {number_text(low)} to {number_text(high)})"
+    if measurement.interval is not None:
+        line += f" ({_interval_text(measurement, measurement.interval)})"
     if measurement.method:
         line += f"; {measurement.method}"
     if measurement.grade is Grade.LIMITED:
@@ -118,9 +118,23 @@ def measurement_line(measurement: Measurement, subject_label: str, source: str =
 def quantity_text(measurement: Measurement) -> str:
     """Value and unit; a fraction also as a percentage, because that is how it is spoken of."""
     unit = _UNIT_WORDS.get(measurement.unit.value, measurement.unit.value)
-    if measurement.unit.value in _RATIO_UNITS and "fraction" in measurement.key:
+    if _is_share(measurement):
         return f"= {number_text(measurement.value, 3)} ({number_text(100.0 * measurement.value, 3)} %)"
     return f"= {number_text(measurement.value)} {unit}".rstrip()
+
+
+def _interval_text(measurement: Measurement, interval: Interval) -> str:
+    """Interval in the unit that the value is spoken of in."""
+    scale, unit, digits = (100.0, " %", 3) if _is_share(measurement) else (1.0, "", 4)
+    low = number_text(scale * interval.low, digits)
+    if interval.high is None:
+        return f"95 % interval from {low}{unit}, no upper limit"
+    return f"95 % interval {low} to {number_text(scale * interval.high, digits)}{unit}"
+
+
+def _is_share(measurement: Measurement) -> bool:
+    """Whether a ratio is a part of a whole, which is spoken of in percent."""
+    return measurement.unit.value in _RATIO_UNITS and ("fraction" in measurement.key or "share" in measurement.key)
 
 
 def finding_line(finding: Finding) -> str:

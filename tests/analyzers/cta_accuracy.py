@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from analyzers.contract import Accept, Assessed, NotAssessable, Segment
+from analyzers.contract import Accept, Assessed, Interval, NotAssessable, Segment
 from analyzers.cta import ANALYZER
 from analyzers.loading import open_study
 from analyzers.phantoms.__main__ import make_phantom
@@ -61,6 +61,7 @@ class Row:
     said: Mapping[str, float]
     liver_dice: float | None
     limited: frozenset[str] = frozenset()
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
     catheter_covered_fraction: float | None = None
     """Share of the true centre line within 3 mm of the traced path: a right length on a wrong way is worth nothing."""
     words: str = ""
@@ -164,6 +165,7 @@ def _row(
         said=said,
         liver_dice=dice,
         limited=limited,
+        intervals={value.key: value.interval for value in result.measurements if value.interval is not None},
         words=result.conclusion,
         refused=result.limitations,
     )
@@ -220,8 +222,14 @@ def _cell(row: Row, key: str) -> str:
 
 
 def summary(rows: list[Row]) -> str:
-    """Errors over all phantoms in Markdown: how many have a value, median and worst error, how many are limited."""
-    lines = ["| quantity | measured | median error | worst error | graded limited |", "|---|--:|--:|--:|--:|"]
+    """Errors over all phantoms in Markdown: how many have a value, median and worst error, how many are limited.
+
+    The last column counts the truths that lie in the 95 % interval of the value, of those that have one.
+    """
+    lines = [
+        "| quantity | measured | median error | worst error | graded limited | truth in the interval |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
     for key in KEYS:
         wanted = [row for row in rows if key in row.truth]
         measured = [row for row in wanted if key in row.said]
@@ -236,12 +244,22 @@ def summary(rows: list[Row]) -> str:
         limited = sum(key in row.limited for row in measured)
         lines.append(
             f"| {key.replace('_', ' ')} | {len(measured)} of {len(wanted)} | {np.median(errors):+.1f} {unit} "
-            f"| {worst:+.1f} {unit} | {limited} |"
+            f"| {worst:+.1f} {unit} | {limited} | {_held(measured, key)} |"
         )
     dice = np.array([row.liver_dice for row in rows if row.liver_dice is not None])
     if dice.size:
-        lines.append(f"| liver Dice | {dice.size} of {len(rows)} | {np.median(dice):.3f} | {dice.min():.3f} | |")
+        lines.append(f"| liver Dice | {dice.size} of {len(rows)} | {np.median(dice):.3f} | {dice.min():.3f} | | |")
     return "\n".join(lines)
+
+
+def _held(rows: list[Row], key: str) -> str:
+    """How many truths lie in the intervals of a quantity."""
+    stated = [row for row in rows if key in row.intervals]
+    held = 0
+    for row in stated:
+        low, high = row.intervals[key].low, row.intervals[key].high
+        held += low <= row.truth[key] and (high is None or row.truth[key] <= high)
+    return f"{held} of {len(stated)}"
 
 
 def _requests(options: argparse.Namespace) -> Iterator[PhantomRequest]:

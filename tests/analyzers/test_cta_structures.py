@@ -12,9 +12,9 @@ from analyzers.contract import Finding, NotAssessable, Presence
 from analyzers.cta import ANALYZER
 from analyzers.cta.answer import surveyed
 from analyzers.cta.aorta import AortaCourse, follow_aorta
+from analyzers.cta.aorta_answer import median_doubt_hu
 from analyzers.cta.body import find_body
 from analyzers.cta.device_answer import device_part, find_device
-from analyzers.cta.aorta_answer import median_doubt_hu
 from analyzers.cta.lumen import lumen_mask, lumen_sections
 from analyzers.cta.patient_grid import mask_on_source, patient_grid
 from analyzers.cta.pump import find_pump

@@ -199,7 +199,7 @@ def test_a_cut_liver_without_contrast_is_incomplete_but_no_lower_bound(answered:
     (volume,) = [value for value in result.measurements if value.key == "liver_volume"]
     assert volume.grade is Grade.LIMITED
     assert volume.remark.startswith("incomplete")
-    assert volume.uncertainty is None
+    assert volume.interval is None
     assert "at least" not in result.conclusion
 
 

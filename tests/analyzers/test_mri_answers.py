@@ -89,7 +89,10 @@ def test_axes_state_half_a_pixel_and_half_a_slice_as_their_doubt(study: StudyOnD
     half_mm = 0.5 * (volume.spacing_zyx_mm[0] + volume.spacing_zyx_mm[2])
     axes = [one for one in result.measurements if one.key in ("lesion_long_axis", "lesion_short_axis")]
     assert axes
-    assert [one.uncertainty for one in axes] == [pytest.approx(half_mm)] * len(axes)
+    for one in axes:
+        assert one.interval is not None
+        bounds_mm = (one.interval.low, one.interval.high)
+        assert bounds_mm == pytest.approx((one.value - half_mm, one.value + half_mm))
 
 
 def test_lesions_are_candidates_with_a_score_and_not_a_diagnosis(result: Assessed) -> None:

@@ -26,6 +26,7 @@ from analyzers.contract import (
     Finding,
     FrameRef,
     Gate,
+    Interval,
     Measurement,
     NotAssessable,
     Outline,
@@ -63,7 +64,7 @@ MEASUREMENT = Measurement(
     value=1500.5,
     unit=vocabulary.MILLILITRE,
     subject="liver",
-    uncertainty=30.0,
+    interval=Interval(low=1480.5, high=1540.5),
     lines=(OUTLINE,),
     sources=PLANES[:1],
 )
@@ -111,6 +112,26 @@ def test_an_assessed_result_comes_back_with_its_masks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("result", [NotAssessable(reasons=("No portal phase.",)), Declined(reason="No CT.")])
 def test_other_outcomes_come_back(tmp_path: Path, result: NotAssessable | Declined) -> None:
     assert read_result(write(tmp_path, result)).result == result
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [Interval(low=1501.0, high=1600.0), Interval(low=1400.0, high=1500.0), Interval(low=float("nan"), high=None)],
+)
+def test_an_interval_beside_its_value_is_refused(tmp_path: Path, interval: Interval) -> None:
+    beside = replace(MEASUREMENT, interval=interval)
+
+    with pytest.raises(ContractBrokenError, match=r"measurements\[0\]\.interval"):
+        write(tmp_path, replace(ASSESSED, measurements=(beside,)))
+
+
+def test_the_interval_of_a_lower_limit_comes_back_open(tmp_path: Path) -> None:
+    open_above = replace(MEASUREMENT, interval=Interval(low=1480.5, high=None))
+
+    back = read_result(write(tmp_path, replace(ASSESSED, measurements=(open_above,)))).result
+
+    assert isinstance(back, Assessed)
+    assert back.measurements[0].interval == open_above.interval
 
 
 @given(mask=arrays(np.bool_, array_shapes(min_dims=3, max_dims=3, max_side=6)))

@@ -64,8 +64,10 @@ def test_the_interval_of_the_lung_shunt_holds_the_truth(tmp_path: Path) -> None:
     for key in ("lung_shunt_fraction", "lung_shunt_fraction_corrected"):
         assert values[key].value == pytest.approx(true[key]["value"], abs=true[key]["tolerance"])
     corrected = values["lung_shunt_fraction_corrected"]
-    assert corrected.uncertainty is not None
-    assert abs(corrected.value - true["lung_shunt_fraction"]["value"]) <= corrected.uncertainty
+    assert "interval" not in corrected.remark, "one value, one interval"
+    assert corrected.interval is not None
+    assert corrected.interval.high is not None
+    assert corrected.interval.low <= true["lung_shunt_fraction"]["value"] <= corrected.interval.high
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

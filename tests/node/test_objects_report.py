@@ -18,6 +18,7 @@ from analyzers.contract import (
     FrameRef,
     Gate,
     Grade,
+    Interval,
     Measurement,
     NotAssessable,
     Outline,
@@ -78,7 +79,12 @@ def ct_result(images: list[Dataset]) -> Assessed:
         ),
         measurements=(
             Measurement(
-                key="liver_volume", concept=VOLUME, value=1523.4, unit=MILLILITRE, subject="liver", uncertainty=40.0
+                key="liver_volume",
+                concept=VOLUME,
+                value=1523.4,
+                unit=MILLILITRE,
+                subject="liver",
+                interval=Interval(low=1483.4, high=1563.4),
             ),
             Measurement(
                 key="lesion_long_axis",
@@ -155,7 +161,7 @@ def nm_result(image: Dataset) -> Assessed:
                 value=0.0523456,
                 unit=RATIO,
                 subject=None,
-                uncertainty=0.004,
+                interval=Interval(low=0.0483456, high=0.0623456),
                 method="Geometric mean",
                 lines=(*liver.outlines, *lung.outlines),
                 sources=(anterior, posterior),
@@ -295,6 +301,34 @@ def test_an_interval_is_in_the_unit_of_its_measurement(tmp_path: Path) -> None:
     for item in uncertainties:
         assert item.MeasuredValueSequence[0].NumericValue == 40
         assert item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue == "cm3"
+
+
+@pytest.mark.parametrize(
+    ("interval", "coded", "words"),
+    [
+        (Interval(low=0.02, high=0.11), {"371886008": 0.07, "371885007": 0.02}, "4 %) (95 % interval 2 to 11 %)"),
+        (Interval(low=0.02, high=None), {"371885007": 0.02}, "4 %) (95 % interval from 2 %, no upper limit)"),
+    ],
+    ids=["asymmetric", "of a lower limit"],
+)
+def test_an_interval_is_coded_by_its_distances_and_said_once(
+    tmp_path: Path, interval: Interval, coded: dict[str, float], words: str
+) -> None:
+    image = planar_nm()
+    result = nm_result(image)
+    shunt = replace(result.measurements[-1], value=0.04, interval=interval)
+    made = objects(order(save([image], tmp_path / "study")), replace(result, measurements=(shunt,)))
+    (report,), (text,) = made[ObjectKind.REPORT], made[ObjectKind.TEXT_REPORT]
+
+    distances = {
+        name_of(item): float(item.MeasuredValueSequence[0].NumericValue)
+        for item in items(report)
+        if name_of(item) in ("371886008", "371885007")
+    }
+    assert distances == pytest.approx(coded)
+    assert words in sr_text(text)
+    assert sr_text(text).count("95 % interval") == 1
+    assert complaints(report, tmp_path) == []
 
 
 def test_a_value_of_limited_reliability_is_marked_for_machines_too(tmp_path: Path) -> None:
