@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from analyzers.contract import Assessed, NotAssessable
@@ -17,15 +18,25 @@ class PriorsFolderError(ValueError):
     """The folder of priors is not laid out as documented; the message says where."""
 
 
-def read_priors(folder: Path) -> tuple[Prior, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPriors:
+    """The earlier results that could be read, and sentences for the report about those that could not."""
+
+    priors: tuple[Prior, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def read_priors(folder: Path) -> ReadPriors:
     """Read ``PRIORS/1``, ``PRIORS/2`` ..., in that order.
 
-    Each holds ``prior.json`` and an OUT folder's files; ``study/`` holds the images, where they are still kept.
+    Each holds ``prior.json`` and an OUT folder's files; ``study/`` holds the images, where they are still kept. One
+    that cannot be read (written by another version, damaged on the disk) is left out: the study at hand can be
+    measured without it.
 
     Raises
     ------
     PriorsFolderError
-        If the folder does not exist, holds a sub-folder that is not a number, or a prior cannot be read.
+        If the folder does not exist or holds a sub-folder that is not a number.
     """
     if not folder.is_dir():
         raise PriorsFolderError(f"{folder} is not a folder: name the folder of earlier results, or leave it out")
@@ -33,13 +44,23 @@ def read_priors(folder: Path) -> tuple[Prior, ...]:
     wrong = sorted(path.name for path in found if not path.name.isdigit())
     if wrong:
         raise PriorsFolderError(f"{folder / wrong[0]}: earlier results lie in folders named 1, 2, 3 ...")
-    priors = []
+    priors, left_out = [], []
     for path in sorted(found, key=lambda path: int(path.name)):
         try:
             priors.append(_read_prior(path))
-        except (ContractBrokenError, StudyFolderError, OSError) as error:
-            raise PriorsFolderError(f"{path}: {error}") from error
-    return tuple(priors)
+        except (ContractBrokenError, StudyFolderError, OSError):
+            # Not why: the words of a damaged file would stand in a report.
+            left_out.append(f"Earlier result {path.name}{_made_on(path)} cannot be read and was left out.")
+    return ReadPriors(priors=tuple(priors), left_out=tuple(left_out))
+
+
+def _made_on(folder: Path) -> str:
+    """The date of the study of an unreadable result, if its record can be read."""
+    try:
+        date = read_prior(folder / PRIOR_FILE).study_date
+    except (ContractBrokenError, OSError):
+        return ""
+    return f", study of {date}," if date.isascii() and date.isdigit() else ""
 
 
 def _read_prior(folder: Path) -> Prior:

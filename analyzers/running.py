@@ -22,7 +22,7 @@ from analyzers.contract import (
     Segment,
 )
 from analyzers.loading import open_study
-from analyzers.prior_files import read_priors
+from analyzers.prior_files import ReadPriors, read_priors
 from analyzers.threshold_files import adjusted_by
 from analyzers.volume import StudyImages
 from analyzers.wire import (
@@ -76,7 +76,7 @@ def run_analysis(
     analyzer, used = adjusted_by(analyzer, site_thresholds or {})
     _check_out(study_folder, out)
     study = open_study(study_folder)
-    priors = read_priors(priors_folder) if priors_folder else ()
+    earlier = read_priors(priors_folder) if priors_folder else ReadPriors()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -91,9 +91,10 @@ def run_analysis(
             result = Declined(reason=reason)
         case Accept():
             images = study.with_roles(acceptance.roles)
-            answer = analyzer.analyze(images, priors)
+            answer = analyzer.analyze(images, earlier.priors)
             pictures = analyzer.illustrate(images, answer)
-            result = _with_missing(answer, acceptance.missing)
+            not_received = tuple(f"Not received: {what}" for what in acceptance.missing)
+            result = _with_remarks(answer, (*not_received, *earlier.left_out))
     write_result(
         out,
         result,
@@ -115,8 +116,7 @@ def _check_out(study_folder: Path, out: Path) -> None:
         raise OutFolderError(f"{out} lies in the study folder, which is only read: name another folder")
 
 
-def _with_missing(answer: Assessed | NotAssessable, missing: Sequence[str]) -> Assessed | NotAssessable:
-    said = tuple(f"Not received: {what}" for what in missing)
+def _with_remarks(answer: Assessed | NotAssessable, said: tuple[str, ...]) -> Assessed | NotAssessable:
     if isinstance(answer, Assessed):
         return replace(answer, limitations=(*answer.limitations, *said))
     return replace(answer, reasons=(*answer.reasons, *said))

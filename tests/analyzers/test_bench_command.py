@@ -183,15 +183,28 @@ def test_priors_arrive_in_order_with_their_images_and_roles(bench: str, study: P
     assert result.conclusion == f"priors {[('20210101', 2, '1.0.0', roles), ('20220101', 10, '1.0.0', None)]}"
 
 
-def test_a_prior_that_cannot_be_read_is_named(
-    bench: str, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("prior.json", "Earlier result 1 cannot be read and was left out."),
+        ("result.json", "Earlier result 1, study of 20210101, cannot be read and was left out."),
+    ],
+)
+def test_a_prior_that_cannot_be_read_is_left_out_and_the_report_says_so(
+    bench: str, study: Path, tmp_path: Path, damage: str, said: str
 ) -> None:
     priors = tmp_path / "priors"
-    assert main([bench, str(study), str(priors / "1")]) == ANSWERED
+    for number, date in ((1, "20210101"), (2, "20220101")):
+        assert main([bench, str(study), str(priors / str(number))]) == ANSWERED
+        write_prior(priors / str(number) / "prior.json", PriorRecord(study_date=date, revision=number))
+    (priors / "1" / damage).write_text('{"schema": "hai-other/7"}')
 
-    assert main([bench, str(study), str(tmp_path / "out"), "--priors", str(priors)]) == BAD_INPUT
+    assert main([bench, str(study), str(tmp_path / "out"), "--priors", str(priors)]) == ANSWERED
 
-    assert "prior.json" in capsys.readouterr().err
+    result = read_result(tmp_path / "out").result
+    assert isinstance(result, Assessed)
+    assert result.conclusion == f"priors {[('20220101', 2, '1.0.0', None)]}"
+    assert said in result.limitations
 
 
 def test_the_child_process_answers_by_its_status(bench: str, study: Path, tmp_path: Path) -> None:
