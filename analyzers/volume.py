@@ -86,12 +86,6 @@ class Volume:
         inverse = np.linalg.inv(self.affine_lps[:3, :3])
         return ((np.atleast_2d(points_lps_mm) - self.affine_lps[:3, 3]) @ inverse.T)[:, ::-1]
 
-    def same_grid(self, other: Volume, tolerance_mm: float = 0.01) -> bool:
-        """True when both have the same shape and every voxel lies at the same place."""
-        return self.voxels_zyx.shape == other.voxels_zyx.shape and bool(
-            np.allclose(self.affine_lps, other.affine_lps, atol=tolerance_mm)
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanarView:

@@ -39,6 +39,8 @@ _BRIDGE_PRICE = 3.0
 """A bridged gap counts as so many times its length when paths are compared."""
 _SMOOTHING_MM = 4.0
 _MOST_NODES = 40_000
+_MOST_PAIRS = 6_000_000
+"""Pairs of nodes within a gap: about 250 MB of them with their lengths and costs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,8 @@ def trace_catheter(
     if len(indices) > _MOST_NODES:
         return CatheterSearch(catheter=None, reason="too much bright matter (bowel contrast, streaks) to follow a line")
     points = volume.to_lps_mm(indices.astype(float))
+    if too_dense(points, bridge_mm):
+        return CatheterSearch(catheter=None, reason="too much bright matter (bowel contrast, streaks) to follow a line")
     weights = volume.voxels_zyx[tuple(indices.T)].astype(float)
     path = _longest_path(points, distance_mm, link_mm, bridge_mm)
     if path is None:
@@ -122,6 +126,16 @@ def trace_catheter(
     if catheter.length_mm > thresholds.longest_catheter_mm:
         return CatheterSearch(catheter=None, reason="the line followed is longer than any catheter")
     return CatheterSearch(catheter=catheter)
+
+
+def too_dense(points: NDArray[np.float64], bridge_mm: float) -> bool:
+    """Whether points, (n, 3) mm, have more pairs within the widest gap than the search has memory for.
+
+    Counted before any pair is listed: a line has few, a solid of bowel contrast a thousand for each point.
+    """
+    tree = cKDTree(points)
+    # Counts each pair twice, and each point with itself.
+    return (int(tree.count_neighbors(tree, bridge_mm)) - len(points)) // 2 > _MOST_PAIRS
 
 
 def catheter_mask(

@@ -22,7 +22,6 @@ from analyzers.contract import (
     Code,
     Complete,
     Decline,
-    Declined,
     Grade,
     Measurement,
     Missing,
@@ -292,25 +291,30 @@ def good_ones(measurements: tuple[Measurement, ...], keys: set[str]) -> list[str
     return [one.key for one in measurements if one.key in keys and one.grade is Grade.GOOD]
 
 
-@pytest.mark.parametrize("kind", WITH_VOLUMES)
-def test_a_truncated_study_is_limited_or_not_assessable(kind: str, bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("cta", "Liver: no deep soft tissue in the right upper abdomen."),
+        ("mri", "Liver volume at least"),
+    ],
+)
+def test_a_truncated_study_has_no_liver_volume_that_passes_for_whole(
+    kind: str, words: str, bench: Bench, tmp_path: Path
+) -> None:
     shutil.copytree(bench.phantom(kind), tmp_path / "study")
     keep_lowest_third(tmp_path / "study")
 
     result = run_analysis(find_analyzer(kind), tmp_path / "study", tmp_path / "out", None)
 
-    assert isinstance(result, NotAssessable | Declined | Assessed)
-    if isinstance(result, Assessed):
-        assert good_ones(result.measurements, {"liver_volume"}) == []
-        assert result.limitations
+    assert isinstance(result, Assessed)
+    assert good_ones(result.measurements, {"liver_volume"}) == []
+    assert words in " ".join((result.conclusion, *result.limitations))
 
 
-@pytest.mark.skipif("scintigraphy" not in WITH_PHANTOM, reason="no scintigraphy registered")
-def test_scintigraphy_without_a_posterior_view_measures_no_shunt(bench: Bench, tmp_path: Path) -> None:
+def test_scintigraphy_without_a_posterior_view_is_not_assessable_and_says_why(bench: Bench, tmp_path: Path) -> None:
     study = bench.phantom("scintigraphy", "no-posterior")
 
     result = run_analysis(find_analyzer("scintigraphy"), study, tmp_path / "out", None)
 
-    assert isinstance(result, NotAssessable | Assessed)
-    if isinstance(result, Assessed):
-        assert good_ones(result.measurements, {"lung_shunt_fraction", "lung_shunt_fraction_corrected"}) == []
+    assert isinstance(result, NotAssessable)
+    assert "The posterior view is missing" in result.reasons[0]

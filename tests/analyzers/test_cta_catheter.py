@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analyzers.cta.catheter import Catheter, trace_catheter
+from analyzers.cta.catheter import Catheter, too_dense, trace_catheter
 from analyzers.cta.pump import Pump
 from analyzers.cta.thresholds import DEFAULT
 from analyzers.volume import Volume
@@ -74,3 +74,11 @@ def test_a_vessel_that_goes_on_where_the_line_ends_is_not_followed() -> None:
 
     assert catheter is not None
     assert catheter.length_mm < 90.0
+
+
+def test_a_solid_of_bowel_contrast_is_too_dense_to_follow_a_line_in_and_a_catheter_is_not() -> None:
+    solid = np.argwhere(np.ones((28, 28, 28), bool)) * [1.0, 0.7, 0.7]
+    line = np.argwhere(np.ones((400, 4, 4), bool)) * [1.0, 0.7, 0.7]
+
+    assert too_dense(solid, 15.0)
+    assert not too_dense(line, 15.0)
