@@ -130,7 +130,7 @@ def _lesion_measurements(
     sure = measurable and at_home and reading.search.vessels_told and candidate.score >= _SURE_SCORE
     grade = Grade.GOOD if sure else Grade.LIMITED
     remark = _lesion_remark(candidate, reading, "" if measurable else f"below {least_mm:g} mm")
-    # Half a pixel and half a slice: 54 of the 57 long axes of the benchmark lie within it (docs/benchmarks).
+    # Half a pixel and half a slice: 113 of the 116 long axes of the benchmark lie within it (docs/benchmarks).
     step_mm = spacing_mm if at_home else max(spacing_mm, reading.search.coarsest_step_mm)
     doubt_mm = 0.5 * (max(volume.spacing_zyx_mm[1:]) + step_mm)
 

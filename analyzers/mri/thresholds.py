@@ -111,7 +111,7 @@ class LesionThresholds:
     least_diameter_slices: float = 2.0
     """And at least so many slice distances (RECIST 1.1: twice the slice thickness)."""
     surely_found_mm: float = 15.0
-    """From here on every lesion of the benchmark's 16 evaluation phantoms was found (38 of 38), below not
+    """From here on every lesion of the benchmark's evaluation phantoms was found (128 of 128), below not
     (``docs/benchmarks/mri-first.md``): what "none detected" is stated for, at least."""
     surely_found_slices: float = 2.4
     """And at least so many slice distances: spheres anywhere between slices are all found from there (same page)."""
