@@ -31,7 +31,7 @@ from scp_node.objects.modules import (
 )
 from scp_node.objects.outlines import key_outline
 from scp_node.objects.plain_text import plain
-from scp_node.objects.provenance import MANUFACTURER, Provenance, uid_from
+from scp_node.objects.provenance import MANUFACTURER, uid_from
 from scp_node.objects.sources import SourceImage, SourceStudy
 
 SEGMENTS_PER_OBJECT = 255
@@ -242,7 +242,7 @@ def _encode(sheet: _Sheet, number: int, setting: Setting) -> Dataset:
         pixel_array=stack,
         segmentation_type="BINARY",
         segment_descriptions=[
-            _description(segment, index, provenance) for index, segment in enumerate(sheet.segments, start=1)
+            _description(segment, index, setting) for index, segment in enumerate(sheet.segments, start=1)
         ],
         series_instance_uid=provenance.series_uid(ObjectKind.SEGMENTATION, number),
         series_number=setting.series_number(ObjectKind.SEGMENTATION, number),
@@ -301,19 +301,24 @@ def _decimal(value: float) -> float:
     return float(f"{value:.9g}") if abs(value) >= 1e-6 else 0.0
 
 
-def _description(segment: Segment, number: int, provenance: Provenance) -> hd.seg.SegmentDescription:
+def _description(segment: Segment, number: int, setting: Setting) -> hd.seg.SegmentDescription:
+    provenance = setting.provenance
+    made_by = hd.AlgorithmIdentificationSequence(
+        name=provenance.model_name,
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+        version=provenance.software_version,
+        source=MANUFACTURER,
+    )
+    if setting.site_thresholds:
+        # Like the parameters of TID 4019 in the report: what this site decides otherwise.
+        made_by[0].AlgorithmParameters = "; ".join(map(plain, setting.site_thresholds))
     description = hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=plain(segment.label, 64),
         segmented_property_category=codes.concept(segment.category),
         segmented_property_type=codes.concept(segment.type),
         algorithm_type="AUTOMATIC",
-        algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=provenance.model_name,
-            family=codes.ARTIFICIAL_INTELLIGENCE,
-            version=provenance.software_version,
-            source=MANUFACTURER,
-        ),
+        algorithm_identification=made_by,
         tracking_uid=provenance.tracking_uid(segment.name, segment.tracking_key),
         tracking_id=plain(segment.label, 64),
         anatomic_regions=[codes.concept(segment.site)] if segment.site else None,

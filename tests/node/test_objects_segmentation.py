@@ -291,6 +291,21 @@ def test_a_laterality_is_said_in_the_code(tmp_path: Path) -> None:
     assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeValue == CATHETER.value
 
 
+def test_a_segment_names_the_thresholds_that_the_site_changed(tmp_path: Path) -> None:
+    ct = slices(12)
+    study = order(save(ct, tmp_path / "study"))
+    result = Assessed(conclusion="Seen.", findings=(), measurements=(), segments=(segment("liver", LIVER, ct),))
+    told = ("cta.liver.unenhanced_below_hu = 75 (default 80)", "cta.aorta.good_slice_mm = 1 (default 1.5)")
+
+    (only,) = segmentations(make_objects(setting_of(study, told), result, []))
+    (usual,) = segmentations(make_objects(setting_of(study), result, []))
+
+    (made_by,) = only.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence
+    assert made_by.AlgorithmParameters == "; ".join(told)
+    assert complaints(only, tmp_path) == []
+    assert "AlgorithmParameters" not in usual.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+
+
 def test_the_side_of_a_site_modifies_the_site(tmp_path: Path) -> None:
     ct = slices(12)
     pump = replace(segment("pump", LIVER, ct), site=ABDOMINAL_WALL, laterality=RIGHT)
