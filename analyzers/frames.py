@@ -11,7 +11,8 @@ Three ways in which DICOM says so:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -67,7 +68,8 @@ FRAME_VECTORS: tuple[str, ...] = (
 _DETECTOR_ATTRIBUTES = ("StartAngle", "CollimatorType", "CollimatorGridName")
 _WINDOW_RANGE_ATTRIBUTES = ("EnergyWindowLowerLimit", "EnergyWindowUpperLimit")
 
-_POSITION = Tag("ImagePositionPatient")
+POSITION = Tag("ImagePositionPatient")
+"""Of the plane of a header that describes one (LPS mm)."""
 _ORIENTATION = Tag("ImageOrientationPatient")
 _PIXEL_SPACING = Tag("PixelSpacing")
 _THICKNESS = Tag("SliceThickness")
@@ -82,6 +84,10 @@ _WINDOWS = Tag("EnergyWindowInformationSequence")
 _WINDOW_NAME = Tag("EnergyWindowName")
 _WINDOW_RANGES = Tag("EnergyWindowRangeSequence")
 _VIEW_CODES = Tag("ViewCodeSequence")
+
+_MANY_FRAMES = frozenset(
+    map(int, (SHARED_GROUPS, _PER_FRAME_GROUPS, _DETECTORS, _FRAME_COUNT, *map(Tag, FRAME_VECTORS)))
+)
 
 _Item = TypeVar("_Item")
 _Texts = dict[str, tuple[str, ...]]
@@ -103,6 +109,16 @@ def frame_summaries(elements: Elements) -> tuple[FrameSummary, ...]:
     first = _classic_frame(elements, 1)
     rest = range(2, min(count, MAX_FRAMES) + 1)
     return (first, *(FrameSummary(frame=number) for number in rest))
+
+
+def is_one_plane(present: Iterable[int]) -> bool:
+    """Tell by the tags of a header whether its one frame is described in the root of the data set, and nowhere else."""
+    return _MANY_FRAMES.isdisjoint(present)
+
+
+def moved(frame: FrameSummary, elements: Elements) -> FrameSummary:
+    """The frame of a header that differs from another one in its position only."""
+    return replace(frame, position_lps_mm=_position(elements))
 
 
 def _classic_frame(elements: Elements, number: int | None) -> FrameSummary:
@@ -237,7 +253,7 @@ def _item_at(items: Sequence[_Item], number: int) -> _Item | None:
 
 
 def _position(elements: Elements) -> _Position | None:
-    values = elements.numbers(_POSITION, 3)
+    values = elements.numbers(POSITION, 3)
     return (values[0], values[1], values[2]) if values else None
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
 from analyzers.contract import Code, InstanceSummary, SeriesSummary, StudySummary
 from analyzers.elements import Elements
-from analyzers.frames import SHARED_GROUPS, frame_summaries
+from analyzers.frames import POSITION, SHARED_GROUPS, frame_summaries, is_one_plane, moved
 
 _STUDY = (
     "StudyDate",
@@ -194,9 +195,33 @@ _MODALITY = Tag("Modality")
 _ROWS = Tag("Rows")
 _COLUMNS = Tag("Columns")
 
+_OF_ONE_PLANE = (
+    "InstanceNumber",
+    "AcquisitionNumber",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+    "ContentDate",
+    "ContentTime",
+    "SliceLocation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "TriggerTime",
+    "FrameReferenceTime",
+    "ActualFrameDuration",
+)
+"""What differs from plane to plane; numbers, dates and times, so that no character set matters."""
+_KEYWORD_OF: Mapping[int, str] = {int(Tag(keyword)): keyword for keyword in _OF_ONE_PLANE}
+
+MAY_CHANGE: frozenset[int] = frozenset({int(_SOP_UID), int(POSITION), *_KEYWORD_OF})
+"""Tags of which :func:`sibling_summary` knows what their change does."""
+
 _SIEMENS_GROUP = 0x0019
 _GE_GROUP = 0x0043
 _PHILIPS_GROUP = 0x2001
+
+PRIVATE_GROUPS = frozenset({_SIEMENS_GROUP, _GE_GROUP, _PHILIPS_GROUP})
+"""The groups of private elements that are read here."""
 
 
 def instance_summary(dataset: Dataset, transfer_syntax_uid: str) -> InstanceSummary:
@@ -246,6 +271,44 @@ def instance_summary(dataset: Dataset, transfer_syntax_uid: str) -> InstanceSumm
         },
         frames=frame_summaries(elements),
     )
+
+
+def may_have_siblings(present: Iterable[int]) -> bool:
+    """Tell by the tags of a header whether :func:`sibling_summary` may take it for a model: it describes one plane."""
+    return is_one_plane(present)
+
+
+def sibling_summary(model: InstanceSummary, changed: Dataset) -> InstanceSummary | None:
+    """Summarise a header that differs from another one in a few elements; far less work than reading all of it.
+
+    Parameters
+    ----------
+    model : InstanceSummary
+        Of a header that may have siblings.
+    changed : pydicom.Dataset
+        The elements that both have, and with other values; none but those of :data:`MAY_CHANGE` or such as nothing
+        here reads.
+
+    Returns
+    -------
+    InstanceSummary or None
+        What :func:`instance_summary` says of the whole header; ``None`` if that must be asked, because a value is
+        readable in one of the two headers only.
+    """
+    elements = Elements(changed, ("latin-1",))
+    attributes = dict(model.attributes)
+    for tag in elements.tags & _KEYWORD_OF.keys():
+        keyword, values = _KEYWORD_OF[tag], elements.texts(BaseTag(tag))
+        if not values or keyword not in attributes:
+            return None
+        attributes[keyword] = values
+    uid = elements.text(_SOP_UID)
+    if not uid:
+        return None
+    frames = model.frames
+    if POSITION in elements:
+        frames = (moved(frames[0], elements),)
+    return replace(model, sop_instance_uid=uid, attributes=attributes, frames=frames)
 
 
 def study_summary(instances: Iterable[InstanceSummary]) -> StudySummary:

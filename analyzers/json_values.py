@@ -44,8 +44,9 @@ def to_json(value: object, *, omit_defaults: bool = False) -> Any:
     if type(value) is str or value is None or isinstance(value, bool):
         return value
     if isinstance(value, tuple | list):
-        return [to_json(item, omit_defaults=omit_defaults) for item in value]
-    if isinstance(value, Mapping):
+        # Nearly everything is text, and a call for each would be most of the time that a header takes.
+        return [item if type(item) is str else to_json(item, omit_defaults=omit_defaults) for item in value]
+    if isinstance(value, dict | Mapping):
         return {str(key): to_json(item, omit_defaults=omit_defaults) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {

@@ -14,8 +14,9 @@ from scp_node.domain.study import Identity, ReceivedInstance
 from scp_node.errors import UnreadableObjectError
 from scp_node.inbound.announcement import Announcement
 from scp_node.inbound.digests import dataset_digest, geometry_digest, halves, pixel_digest, value_digest
-from scp_node.inbound.header import Header, is_deflated, read_header
+from scp_node.inbound.header import PixelElement, is_deflated, read_header
 from scp_node.inbound.incoming import split_of
+from scp_node.inbound.siblings import MAX_SIBLING_BYTES, Described, Siblings, elements_of, series_of
 from scp_node.inbound.usability import is_made_by_this_software, is_usable_image
 from scp_node.store.seal import Seal, read_seal
 
@@ -35,7 +36,7 @@ _IDENTITY = {
 }
 
 
-def examine(path: Path, spool_key: str, announced: Announcement) -> ReceivedInstance:
+def examine(path: Path, spool_key: str, announced: Announcement, siblings: Siblings) -> ReceivedInstance:
     """Read the header and take the digests, as far as the seal does not hold them already.
 
     Parameters
@@ -46,6 +47,8 @@ def examine(path: Path, spool_key: str, announced: Announcement) -> ReceivedInst
         Its name in the store.
     announced : Announcement
         What was known of it before it came.
+    siblings : Siblings
+        Headers that were read before.
 
     Raises
     ------
@@ -58,13 +61,12 @@ def examine(path: Path, spool_key: str, announced: Announcement) -> ReceivedInst
         seal = read_seal(file)
         if seal is None:
             raise UnreadableObjectError("the spool file was never finished")
-        file.seek(seal.head_bytes)
-        header = read_header(file, announced.sop_class_uid, announced.transfer_syntax_uid)
-        summary = instance_summary(header.dataset, announced.transfer_syntax_uid)
-        before, after, pixels = _digests(file, seal, header, announced.transfer_syntax_uid)
+        described = _described(file, seal, announced, siblings)
+        before, after, pixels = _digests(file, seal, described.pixels, announced.transfer_syntax_uid)
+    summary = described.summary
     return ReceivedInstance(
         summary=summary,
-        identity=identity_of(header.dataset),
+        identity=described.identity,
         called_ae=announced.called_ae,
         calling_ae=announced.calling_ae,
         calling_address=announced.address,
@@ -74,24 +76,52 @@ def examine(path: Path, spool_key: str, announced: Announcement) -> ReceivedInst
         dataset_digest=dataset_digest(before, after),
         pixel_digest=pixel_digest(pixels, summary),
         geometry_digest=geometry_digest(summary),
+        usable_image=described.usable_image,
+    )
+
+
+def _described(file: BinaryIO, seal: Seal, announced: Announcement, siblings: Siblings) -> Described:
+    """What the header says; read whole only where no header before it says nearly the same."""
+    sop_class_uid, syntax = announced.sop_class_uid, announced.transfer_syntax_uid
+    elements = None
+    if seal.split_bytes <= MAX_SIBLING_BYTES:
+        file.seek(seal.head_bytes)
+        elements = elements_of(file.read(seal.split_bytes), sop_class_uid, syntax)
+    if elements is None:
+        return _read(file, seal, announced)
+    series = series_of(elements, sop_class_uid, syntax)
+    described = siblings.described(series, elements)
+    if described is None:
+        described = _read(file, seal, announced)
+        siblings.remember(series, elements, described)
+    return described
+
+
+def _read(file: BinaryIO, seal: Seal, announced: Announcement) -> Described:
+    file.seek(seal.head_bytes)
+    header = read_header(file, announced.sop_class_uid, announced.transfer_syntax_uid)
+    summary = instance_summary(header.dataset, announced.transfer_syntax_uid)
+    return Described(
+        summary=summary,
+        identity=identity_of(header.dataset),
         usable_image=is_usable_image(
             announced.sop_class_uid,
             summary.modality,
             has_pixels=header.pixels is not None,
             made_by_this_software=is_made_by_this_software(header.dataset),
         ),
+        pixels=header.pixels,
     )
 
 
-def _digests(file: BinaryIO, seal: Seal, header: Header, syntax: str) -> tuple[bytes, bytes, bytes]:
+def _digests(file: BinaryIO, seal: Seal, pixels: PixelElement | None, syntax: str) -> tuple[bytes, bytes, bytes]:
     """SHA-256 of the data set before and after the split, and of the value of Pixel Data."""
     deflated = is_deflated(syntax)
-    split = split_of(header.pixels, seal.dataset_bytes, deflated=deflated)
+    split = split_of(pixels, seal.dataset_bytes, deflated=deflated)
     if seal.has_digests and seal.split_bytes == split:
         before, after = seal.before_sha256, seal.after_sha256
     else:
         before, after = halves(file, seal.head_bytes, split)
-    pixels = header.pixels
     if pixels is not None and not deflated and pixels.offset_bytes + pixels.length_bytes == seal.dataset_bytes:
         # Nothing follows native pixels, so the second half is they.
         return before, after, after

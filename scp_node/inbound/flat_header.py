@@ -7,6 +7,7 @@ nothing: at whatever is unusual it gives up, and the object is read by the libra
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,12 +15,13 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _STUDY, _SERIES = 0x0020000D, 0x0020000E
-_WANTED = frozenset({_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES})
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS = frozenset({_ITEM, _ITEM_END, _SEQUENCE_END})
-_LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 """Explicit VRs with a length of four bytes (PS3.5 table 7.1-1)."""
+_SHORT_FORM = struct.Struct("<HH2sH")
+"""Group, number, VR and length of an element whose VR has a length of two bytes."""
 _MOST_NESTED = 16
 """Sequences inside sequences; the deepest standard ones have about six."""
 
@@ -40,6 +42,38 @@ class FlatHeader:
 
 class _GiveUpError(Exception):
     """Something unusual, or the end of what is in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderElements:
+    """The top level of a data set up to its pixels, not decoded."""
+
+    raw: dict[int, bytes]
+    """Whole elements by tag, in their order: tag, representation, length and value as they were sent."""
+    pixel_offset_bytes: int
+    """Where the value of Pixel Data begins."""
+    pixel_length_bytes: int
+    """:data:`UNDEFINED_LENGTH` for encapsulated pixels."""
+
+
+def header_elements(start: bytes, *, explicit: bool) -> HeaderElements | None:
+    """Cut the beginning of a data set into its elements; ``None`` where :func:`scan_header` gives up.
+
+    Parameters
+    ----------
+    start : bytes
+        The data set up to the value of its pixels at least.
+    explicit : bool
+        Whether the transfer syntax has explicit VRs.
+    """
+    walk = _Walk(start, explicit=explicit)
+    try:
+        pixels = walk.to_pixels(is_all=False)
+    except _GiveUpError:
+        return None
+    if pixels is None:
+        return None
+    return HeaderElements(raw=walk.raw_elements(), pixel_offset_bytes=pixels[0], pixel_length_bytes=pixels[1])
 
 
 def scan_header(start: bytes, *, explicit: bool, is_all: bool) -> FlatHeader | None:
@@ -80,12 +114,19 @@ class _Walk:
     def __init__(self, content: bytes, *, explicit: bool) -> None:
         self._content: Final = content
         self._explicit: Final = explicit
-        self._found: dict[int, bytes] = {}
+        self._found: dict[int, tuple[int, int, int]] = {}
+        """Begin, value and end of each element that was passed on the way."""
 
     def uid(self, tag: int) -> str:
         """A UID that was passed on the way; empty if there was none, or it is no text."""
-        value = self._found.get(tag, b"")
+        _, start, end = self._found.get(tag, (0, 0, 0))
+        value = self._content[start:end]
         return value.decode("ascii").strip(" \0") if value.isascii() else ""
+
+    def raw_elements(self) -> dict[int, bytes]:
+        """All elements that were passed on the way."""
+        content = self._content
+        return {tag: content[begin:end] for tag, (begin, _, end) in self._found.items()}
 
     def to_pixels(self, *, is_all: bool) -> tuple[int, int] | None:
         """Offset and length of the value of Pixel Data; ``None`` at the end of a data set without."""
@@ -97,9 +138,9 @@ class _Walk:
             last_tag = tag
             if tag in _PIXELS:
                 return value, length
-            position = self._end(value, length, explicit=self._explicit, depth=0)
-            if tag in _WANTED:
-                self._found[tag] = content[value:position]
+            end = self._end(value, length, explicit=self._explicit, depth=0)
+            self._found[tag] = position, value, end
+            position = end
         if position > len(content) or not is_all:
             raise _GiveUpError
         return None
@@ -109,14 +150,14 @@ class _Walk:
         content = self._content
         if position + 8 > len(content):
             raise _GiveUpError
-        tag = content[position + 1] << 24 | content[position] << 16 | content[position + 3] << 8 | content[position + 2]
+        group, number, vr, length = _SHORT_FORM.unpack_from(content, position)
+        tag = group << 16 | number
         if not explicit or tag in _DELIMITERS:
             return tag, int.from_bytes(content[position + 4 : position + 8], "little"), position + 8
-        vr = content[position + 4 : position + 6]
-        if vr not in _LONG_VRS:
+        if vr not in LONG_VRS:
             if not (vr.isalpha() and vr.isupper()):
                 raise _GiveUpError
-            return tag, content[position + 6] | content[position + 7] << 8, position + 8
+            return tag, length, position + 8
         if position + 12 > len(content):
             raise _GiveUpError
         length = int.from_bytes(content[position + 8 : position + 12], "little")

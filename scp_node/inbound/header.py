@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import BinaryIO
 
@@ -46,7 +47,13 @@ class Header:
 
 def is_deflated(transfer_syntax_uid: str) -> bool:
     """Whether the transfer syntax deflates the whole data set (PS3.5 A.5)."""
-    return UID(transfer_syntax_uid) == DeflatedExplicitVRLittleEndian
+    return transfer_syntax_uid == DeflatedExplicitVRLittleEndian
+
+
+@lru_cache(maxsize=64)
+def syntax_of(transfer_syntax_uid: str) -> UID:
+    """The library's view of a transfer syntax; made once, because making it takes as long as a write."""
+    return UID(transfer_syntax_uid)
 
 
 def read_header(file: BinaryIO, sop_class_uid: str, transfer_syntax_uid: str) -> Header:
@@ -65,7 +72,7 @@ def read_header(file: BinaryIO, sop_class_uid: str, transfer_syntax_uid: str) ->
         If the bytes are no data set in that transfer syntax, if they end before the data set does, or if the header
         is longer than :data:`MAX_HEADER_BYTES`.
     """
-    syntax = UID(transfer_syntax_uid)
+    syntax = syntax_of(transfer_syntax_uid)
     stream = BytesIO(inflated_start(file)) if is_deflated(transfer_syntax_uid) else file
     start = stream.tell()
     reading = _Reading(stream, start, whole=may_be_image(sop_class_uid))

@@ -16,7 +16,6 @@ from io import BytesIO
 from typing import BinaryIO
 
 from pydicom.tag import Tag
-from pydicom.uid import UID
 
 from scp_node.dimse.text import text_of
 from scp_node.domain.identifiers import is_uid
@@ -24,7 +23,7 @@ from scp_node.errors import MismatchedObjectError, UnreadableObjectError
 from scp_node.inbound.announcement import Announcement
 from scp_node.inbound.digests import value_digest
 from scp_node.inbound.flat_header import UNDEFINED_LENGTH, FlatHeader, scan_header
-from scp_node.inbound.header import PixelElement, is_deflated, read_header
+from scp_node.inbound.header import PixelElement, is_deflated, read_header, syntax_of
 from scp_node.store.seal import PREAMBLE_BYTES, Seal, seal_in_order
 from scp_node.store.spool import Spool, SpoolFile
 
@@ -146,7 +145,7 @@ class IncomingObject:
     # --- what both have in common ---
 
     def _scanned(self, start: bytes, *, is_all: bool) -> FlatHeader | None:
-        syntax = UID(self._announced.transfer_syntax_uid)
+        syntax = syntax_of(self._announced.transfer_syntax_uid)
         if is_deflated(syntax) or not syntax.is_little_endian:
             return None
         return scan_header(start, explicit=not syntax.is_implicit_VR, is_all=is_all)

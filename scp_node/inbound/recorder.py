@@ -29,6 +29,7 @@ from scp_node.inbound.announcement import Announcement, announcement_of
 from scp_node.inbound.examination import examine
 from scp_node.inbound.notices import Ended, Lost, Notice, NoticeReader, Refused, Stored
 from scp_node.inbound.quiet import quiet_libraries
+from scp_node.inbound.siblings import Siblings
 from scp_node.journal import journal, start_journal
 from scp_node.settings import load_settings
 from scp_node.store.database import Database
@@ -122,6 +123,7 @@ class Recorder:
         self._renewed_at_s = time.monotonic()
         self._read_again_at_s: float | None = None
         self._found: set[str] = set()
+        self._siblings = Siblings()
         self._journal = journal("inbound.recorder")
 
     def run(self, notices: NoticeReader) -> None:
@@ -232,7 +234,7 @@ class Recorder:
         """The row to be; an object that cannot be examined is set aside with its reason."""
         path = self._spool.path(one.spool_key)
         try:
-            return examine(path, one.spool_key, one.announced)
+            return examine(path, one.spool_key, one.announced, self._siblings)
         except UnreadableObjectError as fault:
             reason = fault.reason
         except FileNotFoundError:

@@ -33,6 +33,7 @@ with instrumented(__name__):
     from scp_node.inbound.examination import examine
     from scp_node.inbound.flat_header import FlatHeader, scan_header
     from scp_node.inbound.header import is_deflated, read_header
+    from scp_node.inbound.siblings import Siblings
     from scp_node.store.seal import PREAMBLE_BYTES, seal_in_order
 
 SYNTAXES = (
@@ -112,7 +113,10 @@ def _examine(content: bytes, sop_class: str, syntax: str) -> None:
     seal = seal_in_order(head=head, dataset_bytes=len(content), received_at=_RECEIVED_AT)
     _FILE.write_bytes(seal.to_bytes() + head[PREAMBLE_BYTES:] + content)
     try:
-        instance = examine(_FILE, "0" * 32, announced)
+        siblings = Siblings()
+        instance = examine(_FILE, "0" * 32, announced, siblings)
+        # Now it is known, and may be told by itself.
+        assert examine(_FILE, "0" * 32, announced, siblings) == instance
     except UnreadableObjectError:
         return
     assert instance.byte_count == _FILE.stat().st_size

@@ -34,6 +34,7 @@ from scp_node.inbound.header import read_header
 from scp_node.inbound.incoming import IncomingObject
 from scp_node.inbound.notices import Ended, Notice, NoticeReader, NoticeWriter, Refused, Stored
 from scp_node.inbound.recorder import Recorder
+from scp_node.inbound.siblings import Siblings
 from scp_node.objects.provenance import MANUFACTURER
 from scp_node.store.database import Database
 from scp_node.store.quarantine import Quarantine
@@ -98,7 +99,7 @@ def examine(sending: Sending, *, spilt_at: int | None = None) -> ReceivedInstanc
     try:
         assert spool.seal_of(key) is not None
         assert announcement_of(spool.path(key)) == sending.announced
-        return examine_file(spool.path(key), key, sending.announced)
+        return examine_file(spool.path(key), key, sending.announced, Siblings())
     finally:
         spool.remove(key)
 
@@ -588,10 +589,10 @@ def test_an_object_that_breaks_the_examination_is_set_aside_and_the_others_recor
 ) -> None:
     good, bad = (sending_of(part10(ct_slice(number), tmp_path / f"{number}.dcm")) for number in (1, 2))
 
-    def breaking(path: Path, key: str, announced: Announcement) -> ReceivedInstance:
+    def breaking(path: Path, key: str, announced: Announcement, siblings: Siblings) -> ReceivedInstance:
         if announced == bad.announced:
             raise ZeroDivisionError
-        return examine_file(path, key, announced)
+        return examine_file(path, key, announced, siblings)
 
     monkeypatch.setattr("scp_node.inbound.recorder.examine", breaking)
     take(database, spool, bad, good)
@@ -608,9 +609,9 @@ def test_what_a_look_found_is_not_examined_again_when_its_notice_is_read(
     """Else a recorder that fell behind once does everything twice from then on, and never catches up."""
     examined_keys: list[str] = []
 
-    def counting(path: Path, key: str, announced: Announcement) -> ReceivedInstance:
+    def counting(path: Path, key: str, announced: Announcement, siblings: Siblings) -> ReceivedInstance:
         examined_keys.append(key)
-        return examine_file(path, key, announced)
+        return examine_file(path, key, announced, siblings)
 
     monkeypatch.setattr("scp_node.inbound.recorder.examine", counting)
     sendings = [sending_of(part10(ct_slice(number), tmp_path / f"{number}.dcm")) for number in range(5)]
