@@ -18,6 +18,8 @@ _STUDY, _SERIES = 0x0020000D, 0x0020000E
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS = frozenset({_ITEM, _ITEM_END, _SEQUENCE_END})
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+"""Those with a length of two bytes, likewise; others of that form may come to be."""
 LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 """Explicit VRs with a length of four bytes (PS3.5 table 7.1-1)."""
 _SHORT_FORM = struct.Struct("<HH2sH")
@@ -130,7 +132,7 @@ class _Walk:
 
     def to_pixels(self, *, is_all: bool) -> tuple[int, int] | None:
         """Offset and length of the value of Pixel Data; ``None`` at the end of a data set without."""
-        content, position, last_tag = self._content, 0, 0
+        content, position, last_tag, found = self._content, 0, 0, self._found
         while position < len(content):
             tag, length, value = self._element(position, explicit=self._explicit)
             if tag <= last_tag or tag in _DELIMITERS:
@@ -138,8 +140,11 @@ class _Walk:
             last_tag = tag
             if tag in _PIXELS:
                 return value, length
-            end = self._end(value, length, explicit=self._explicit, depth=0)
-            self._found[tag] = position, value, end
+            if length == UNDEFINED_LENGTH:
+                end = self._end(value, length, explicit=self._explicit, depth=0)
+            else:
+                end = value + length
+            found[tag] = position, value, end
             position = end
         if position > len(content) or not is_all:
             raise _GiveUpError
@@ -154,6 +159,8 @@ class _Walk:
         tag = group << 16 | number
         if not explicit or tag in _DELIMITERS:
             return tag, int.from_bytes(content[position + 4 : position + 8], "little"), position + 8
+        if vr in _SHORT_VRS:
+            return tag, length, position + 8
         if vr not in LONG_VRS:
             if not (vr.isalpha() and vr.isupper()):
                 raise _GiveUpError

@@ -24,6 +24,8 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 _SUFFIX = ".dcm"
 _GIB = 1024**3
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_KEYS_IN_A_ROW = 256
+"""New files in one folder before the next is taken: folders fill evenly all the same."""
 _MOST_PARTS = 512
 """Buffers in one system call; Linux takes 1,024."""
 _RESUME_FRACTION = 0.02
@@ -155,6 +157,8 @@ class Spool:
         self._written_since_bytes = 0
         self._measured_at_s = 0.0
         self._is_full = False
+        self._place = ""
+        self._keys_left = 0
         self._make_folders()
         self._measure()
 
@@ -170,7 +174,7 @@ class Spool:
         if allowance_bytes <= 0:
             msg = "the spool is full: quota_gib or keep_free_gib in node.toml is reached"
             raise SpoolFullError(msg)
-        spool_key = secrets.token_hex(16)
+        spool_key = self._new_key()
         try:
             return SpoolFile(self.path(spool_key), spool_key, allowance_bytes, self._count)
         except OSError as fault:
@@ -178,6 +182,14 @@ class Spool:
                 msg = "the disk of the spool is full"
                 raise SpoolFullError(msg) from fault
             raise
+
+    def _new_key(self) -> str:
+        """An opaque name; many in a row share a folder, so that a sync has few blocks of the file system to write."""
+        if self._keys_left <= 0:
+            self._place = secrets.token_hex(1)
+            self._keys_left = _KEYS_IN_A_ROW
+        self._keys_left -= 1
+        return self._place + secrets.token_hex(15)
 
     def path(self, spool_key: str) -> Path:
         """Where the file of a key lies.
