@@ -41,14 +41,15 @@ def truncation_gate(volume: Volume, mask_zyx: NDArray[np.bool_], structure: str,
     )
 
 
+def plane_normal_lps(volume: Volume) -> NDArray[np.float64]:
+    """Unit normal of a volume's planes, shape (3,), LPS; of a tilted gantry not the direction of the step."""
+    a, b, c, d, e, f = (float(value) for axis in (0, 1) for value in volume.affine_lps[:3, axis])
+    return slice_normal((a, b, c, d, e, f))
+
+
 def plane_distance_mm(volume: Volume) -> float:
     """Distance between neighbouring planes along their normal (shorter than the step when the gantry is tilted)."""
-    a, b, c, d, e, f = (
-        float(value)
-        for axis in (0, 1)
-        for value in volume.affine_lps[:3, axis] / np.linalg.norm(volume.affine_lps[:3, axis])
-    )
-    return abs(float(slice_normal((a, b, c, d, e, f)) @ volume.affine_lps[:3, 2]))
+    return abs(float(plane_normal_lps(volume) @ volume.affine_lps[:3, 2]))
 
 
 def _check_same_shape(volume: Volume, mask_zyx: NDArray[np.bool_]) -> None:

@@ -19,6 +19,7 @@ from analyzers.cta.part import Part, frames_of, measurement, segment
 from analyzers.cta.pump import MetalAtEdge, Pump, PumpSearch, find_pump, pump_mask
 from analyzers.cta.scan import Scan
 from analyzers.cta.thresholds import CtaThresholds, DeviceThresholds
+from analyzers.quality import plane_normal_lps
 
 _PUMP_RGB = (120, 190, 255)
 _CATHETER_RGB = (90, 255, 140)
@@ -158,7 +159,7 @@ def _side(found: PumpFound) -> Code:
 def _pump_measurements(found: PumpFound, side: Code, thresholds: DeviceThresholds) -> tuple[Measurement, ...]:
     pump, volume = found.pump, found.scan.volume
     in_plane_mm = max(volume.spacing_zyx_mm[1:])
-    voxel_mm = float(np.abs(_slice_normal(found.scan) @ pump.normal_lps)) * volume.spacing_zyx_mm[0] + in_plane_mm
+    voxel_mm = float(np.abs(plane_normal_lps(volume) @ pump.normal_lps)) * volume.spacing_zyx_mm[0] + in_plane_mm
     cut = ["the scan ends inside the pump"] if pump.cut else []
     sources = tuple(volume.planes[index] for index in _planes_of(found))
     values = [
@@ -183,12 +184,6 @@ def _planes_of(found: PumpFound) -> tuple[int, ...]:
     """The plane through the middle of the pump, if the scan has it."""
     plane = round(float(found.scan.volume.to_indices_zyx(found.pump.centre_lps_mm)[0, 0]))
     return (plane,) if 0 <= plane < len(found.scan.volume.planes) else ()
-
-
-def _slice_normal(scan: Scan) -> NDArray[np.float64]:
-    normal = np.cross(scan.volume.affine_lps[:3, 0], scan.volume.affine_lps[:3, 1])
-    unit: NDArray[np.float64] = normal / np.linalg.norm(normal)
-    return unit
 
 
 def _catheter_measurement(

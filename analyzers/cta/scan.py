@@ -17,6 +17,7 @@ from analyzers.cta.phase import Phase, PhaseEvidence, phase_of
 from analyzers.cta.spine import Spine, find_spine
 from analyzers.cta.thresholds import CtaThresholds
 from analyzers.cta.wall import outer_wall
+from analyzers.quality import plane_distance_mm
 from analyzers.volume import Volume
 
 ORGAN_GRID_MM = 3.0
@@ -45,8 +46,8 @@ class Scan:
 
     @property
     def slice_step_mm(self) -> float:
-        """Distance of the planes."""
-        return self.volume.spacing_zyx_mm[0]
+        """Distance of the planes along their normal."""
+        return plane_distance_mm(self.volume)
 
 
 def survey(volume: Volume, thresholds: CtaThresholds) -> Scan | str:

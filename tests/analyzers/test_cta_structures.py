@@ -250,3 +250,14 @@ def test_phases_beyond_two_of_one_series_are_named_as_not_read() -> None:
     assert len(scans) == 2
     assert any("phase 3, phase 4" in text for text in said)
     assert any("9 images phase 5 not read" in text for text in said)
+
+
+def test_slices_of_a_tilted_gantry_are_as_far_apart_as_along_their_normal() -> None:
+    scan = survey(volume(trunk(), (SPACING_MM, SPACING_MM, SPACING_MM)), DEFAULT)
+    assert isinstance(scan, Scan)
+    sheared = scan.volume.affine_lps.copy()
+    sheared[1, 2] = SPACING_MM * np.tan(np.radians(20.0))
+
+    tilted = replace(scan, volume=replace(scan.volume, affine_lps=sheared))
+
+    assert tilted.slice_step_mm == pytest.approx(SPACING_MM)
