@@ -206,7 +206,13 @@ def study_identity(files: Sequence[Path], study_instance_uid: str) -> Identity:
                 # What is odd about a file is no news here: the study was read, and judged, by a child before.
                 warnings.simplefilter("ignore")
                 header = pydicom.dcmread(path, stop_before_pixels=True)
-            if header.get("SOPInstanceUID") and str(header.get("StudyInstanceUID") or "") in wanted:
+            # A file that lost its data set's UIDs is still an image by those of its file meta information.
+            named = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
+            if (
+                named
+                and "DirectoryRecordSequence" not in header
+                and str(header.get("StudyInstanceUID") or "") in wanted
+            ):
                 return identity_of(header)
         except (*UNREADABLE, InvalidDicomError, OSError):
             continue

@@ -62,3 +62,21 @@ def test_what_lies_beside_the_study_names_nobody(disc: Path, tmp_path: Path) -> 
     assert len(files) == 3
 
     assert study_identity(files, image.StudyInstanceUID).patient_id == image.PatientID
+
+
+def test_a_study_whose_files_lost_every_uid_of_their_data_sets_is_answered_all_the_same(
+    disc: Path, tmp_path: Path
+) -> None:
+    (image,) = (dcmread(path) for path in study_files(disc / "cd") if path.name != "DICOMDIR")
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        setattr(image, keyword, "")
+    (tmp_path / "study").mkdir()
+    image.save_as(tmp_path / "study" / "image.dcm")
+    command = [sys.executable, str(REPOSITORY / "run_node.py"), "analyze", "study", "--out", "OUT"]
+    ended = subprocess.run(
+        [*command, "--analyzer", "scintigraphy"], cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    (report,) = (tmp_path / "OUT" / "scintigraphy").glob("report.dcm")
+    assert dcmread(report).PatientID == image.PatientID
