@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.bench.measuring import Case, Measured
@@ -50,15 +51,17 @@ class Row:
     is_timed: bool = True
     """It depends on which time counts."""
 
-    def holds(self, value: float) -> bool | None:
-        """Whether what must be is; ``None`` for what is only reported."""
+    def holds(self, value: float | None) -> bool | None:
+        """Whether what must be is; ``None`` for what is only reported. What no run measured does not hold."""
         if self.must is None:
             return None
+        if value is None:
+            return False
         return value <= self.must if self.is_limit else value >= self.must
 
 
 Round = dict[Case, Measured]
-"""One round of all cases, interleaved."""
+"""One round of all cases, interleaved; a case whose run failed is not in it."""
 
 
 def cases() -> list[list[Case]]:
@@ -102,9 +105,20 @@ def rows() -> Iterable[Row]:
               value=lambda r, time: time(r[_ct(Node, 4)]) / time(r[_busy()]))  # fmt: skip
 
 
-def median(rounds: Sequence[Round], row: Row, time: Time) -> float:
-    """Of the values of all rounds."""
-    return statistics.median(row.value(one, time) for one in rounds)
+def values(rounds: Sequence[Round], row: Row, time: Time) -> list[float]:
+    """Of the rounds in which everything that the row compares was measured."""
+    found = []
+    for one in rounds:
+        # A case that is absent is one whose run failed.
+        with suppress(KeyError):
+            found.append(row.value(one, time))
+    return found
+
+
+def median(rounds: Sequence[Round], row: Row, time: Time) -> float | None:
+    """Of the values of all rounds that have one; ``None`` if none has."""
+    found = values(rounds, row, time)
+    return statistics.median(found) if found else None
 
 
 def _ct(kind: type[Receiver], associations: int) -> Case:

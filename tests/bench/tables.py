@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.measuring import Case
-from tests.bench.plan import Round, Row, acknowledged, median, recorded, rows
+from tests.bench.measuring import Case, Measured
+from tests.bench.plan import Round, Row, acknowledged, median, recorded, rows, values
 
 UNTIL = {recorded: "until the last row was committed", acknowledged: "until the last acknowledgement"}
 
@@ -38,6 +38,8 @@ write it before they answer. *node* has one receiver process, as it ships. After
 
 {ratios}
 
+{faults}
+
 ## Rates, for information
 
 They say more about the machine than about the programs. Medians; objects per second, CPU time in ms per
@@ -55,6 +57,8 @@ class Setting:
     date: str
     sample: int
     stock_objects: int
+    faults: tuple[str, ...] = ()
+    """Runs that failed, each with its cause; they are in no ratio."""
 
 
 def show(rounds: Sequence[Round], console: Console) -> None:
@@ -67,17 +71,26 @@ def show(rounds: Sequence[Round], console: Console) -> None:
 
 def write(rounds: Sequence[Round], setting: Setting, folder: Path) -> None:
     """Leave ``receiving.md`` and ``receiving.json``."""
-    ratios = _markdown(("ratio", "must", "aim", "rows committed", "acknowledged", "holds"), _ratio_lines(rounds))
+    ratios = _markdown(
+        ("ratio", "must", "aim", "rows committed", "acknowledged", "holds", "runs"),
+        [
+            (*line, str(len(values(rounds, row, recorded))))
+            for row, line in zip(rows(), _ratio_lines(rounds), strict=True)
+        ],
+    )
+    faults = "\n".join(("Runs that failed, and are in no ratio:", "", *(f"* {one}" for one in setting.faults)))
     rates = _markdown(
         ("run", "rows committed", "acknowledged", "CPU ms per object", "peak memory"), _rate_lines(rounds)
     )
     text = _TEXT.format(
         runs=len(rounds), date=setting.date, machine=setting.machine, sample=setting.sample,
         stock=setting.stock_objects, ratios=ratios, rates=rates,
+        faults=faults if setting.faults else "No run failed.",
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "receiving.md").write_text(text, encoding="utf-8")
     told = {"rows": _json_rows(rounds), "machine": setting.machine, "date": setting.date, "runs": len(rounds)}
+    told["faults"] = list(setting.faults)
     (folder / "receiving.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -91,11 +104,11 @@ def _json_rows(rounds: Sequence[Round]) -> list[dict[str, Any]]:
     for row in rows():
         value = median(rounds, row, row.judged_by)
         must, aim = _limit(row, row.must), _limit(row, row.aim)
-        told.append({"name": row.name, "value": round(value, 3), "must": must, "aim": aim, "holds": row.holds(value)})
+        told.append({"name": row.name, "value": _rounded(value), "must": must, "aim": aim, "holds": row.holds(value)})
         if row.is_timed:
             other = acknowledged if row.judged_by is recorded else recorded
             value, name = median(rounds, row, other), f"{row.name}, {UNTIL[other]}"
-            told.append({"name": name, "value": round(value, 3), "must": None, "aim": None, "holds": None})
+            told.append({"name": name, "value": _rounded(value), "must": None, "aim": None, "holds": None})
     return told
 
 
@@ -111,36 +124,38 @@ def _ratio_lines(rounds: Sequence[Round]) -> list[tuple[str, ...]]:
 
 
 def _rate_lines(rounds: Sequence[Round]) -> list[tuple[str, ...]]:
-    return [
-        (
-            case.name,
-            f"{_rate(rounds, case, last_row=True):.1f}",
-            f"{_rate(rounds, case, last_row=False):.1f}",
-            ", ".join(f"{role} {_cpu_ms(rounds, case, role):.2f}" for role in sorted(rounds[0][case].cpu_s)),
-            ", ".join(f"{role} {_peak(rounds, case, role):.0f}" for role in sorted(rounds[0][case].peaks_mb)),
-        )
-        for case in rounds[0]
-    ]
+    cases = dict.fromkeys(case for one in rounds for case in one)
+    return [_rate_line([one[case] for one in rounds if case in one], case) for case in cases]
 
 
-def _rate(rounds: Sequence[Round], case: Case, *, last_row: bool) -> float:
-    time = recorded if last_row else acknowledged
-    return statistics.median(one[case].count / time(one[case]) for one in rounds)
-
-
-def _peak(rounds: Sequence[Round], case: Case, role: str) -> float:
-    return statistics.median(one[case].peaks_mb[role] for one in rounds)
-
-
-def _cpu_ms(rounds: Sequence[Round], case: Case, role: str) -> float:
-    return statistics.median(1000 * one[case].cpu_s[role] / one[case].count for one in rounds)
+def _rate_line(runs: Sequence[Measured], case: Case) -> tuple[str, ...]:
+    first = runs[0]
+    return (
+        case.name,
+        f"{statistics.median(run.count / run.recorded_s for run in runs):.1f}",
+        f"{statistics.median(run.count / run.acknowledged_s for run in runs):.1f}",
+        ", ".join(
+            f"{role} {statistics.median(1000 * run.cpu_s.get(role, 0.0) / run.count for run in runs):.2f}"
+            for role in sorted(first.cpu_s)
+        ),
+        ", ".join(
+            f"{role} {statistics.median(run.peaks_mb.get(role, 0.0) for run in runs):.0f}"
+            for role in sorted(first.peaks_mb)
+        ),
+    )
 
 
 def _limit(row: Row, limit: float | None) -> str | None:
     return None if limit is None else f"{'≤' if row.is_limit else '≥'} {limit:g}"
 
 
-def _number(value: float) -> str:
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "not measured"
     return f"{value:.0f}" if value >= 20 else f"{value:.2f}"
 
 
