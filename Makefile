@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # Two workers, each with whole files: a file's tests share a node, a PACS or a synthetic patient.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo test check bench bench-hostile bench-scintigraphy fuzz soak format lock clean
+.PHONY: help setup demo test check bench bench-hostile bench-accuracy fuzz soak format lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,8 +61,8 @@ fuzz: $(STAMP) ## Fuzz the receiver's readers for SECONDS_EACH=300 (Python < 3.1
 		$(BIN)/python -m tests.fuzz.$$target -max_total_time=$(or $(SECONDS_EACH),300) -max_len=8192; \
 	done
 
-bench-scintigraphy: $(STAMP) ## Measure the focus detector on 512 phantoms (about 15 minutes)
-	$(BIN)/python -m tests.analyzers.scintigraphy_free_response --out docs/benchmarks/scintigraphy-foci.md
+bench-accuracy: $(STAMP) ## Measure scintigraphy on 512 phantoms, write docs/benchmarks/scintigraphy.* (20 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.analyzers.scintigraphy_accuracy --out docs/benchmarks $(ACCURACY_ARGS)
 
 format: $(STAMP) ## Let ruff format and fix what it can
 	$(BIN)/ruff format .

@@ -42,10 +42,9 @@ VOLUME_CLASSES = {
 }
 """SOP classes that are read as images; all others are named in a refusal."""
 
-_PLANAR = ("STATIC", "WHOLE BODY")
+_PLANAR = ("STATIC", "WHOLE BODY", "DYNAMIC")
 _SPECT_VOLUME = "RECON TOMO"
 _UNREAD_NUCLEAR = {
-    "DYNAMIC": "dynamic frames",
     "GATED": "gated frames",
     "TOMO": "tomographic projections (only their reconstruction is read)",
     "GATED TOMO": "gated tomographic projections",

@@ -179,6 +179,7 @@ EXTRAHEPATIC_SIGNIFICANCE = _private("EHSIGMA", "Excess of focus in standard dev
 LEFT_LOBE_SHARE = _private("LEFTSHARE", "Share of liver counts left of the dividing line")
 LEFT_TO_RIGHT_LEVEL = _private("LEFTLEVEL", "Left to right uptake level of the liver")
 PERFUSED_OUTLINE_SHARE = _private("PERFSHARE", "Share of the colloid outline of the liver with perfusion")
+OUTSIDE_COLLOID_SHARE = _private("OUTSHARE", "Counts outside the colloid outline relative to liver")
 PERFUSED_VOLUME = _private("PERFVOL", "Perfused volume of the liver")
 
 # --- derivations and methods -------------------------------------------------------------------------------
@@ -272,6 +273,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "perfused_outline_share_10": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO, most=1.0),
     "perfused_outline_share_20": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO, most=1.0),
     "perfused_outline_share_40": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO, most=1.0),
+    "outside_colloid_share": Quantity(concept=OUTSIDE_COLLOID_SHARE, unit=RATIO),
     "perfused_volume": Quantity(concept=PERFUSED_VOLUME, unit=MILLILITRE),
     "liver_activity_share": Quantity(concept=TOMOGRAPHIC_ACTIVITY, unit=RATIO, most=1.0),
 }

@@ -30,6 +30,7 @@ from analyzers.phantoms.nuclear_planar import (
     planar_views,
     summed,
 )
+from analyzers.phantoms.nuclear_posture import STILL, Stay, colloid_stays, slip
 from analyzers.phantoms.nuclear_scene import PIXEL_MM, Scene, Source, build_scene
 from analyzers.phantoms.nuclear_screen import screen_instance
 from analyzers.phantoms.nuclear_shapes import FloatArray
@@ -199,7 +200,8 @@ def colloid_instances(scene: Scene, perfusion: NuclearSeries) -> Iterator[Phanto
         collimator=perfusion.collimator,
         pixel_mm=perfusion.pixel_mm,
     )
-    expected = expected_views(scene, source, series, planar_views(scene.request))
+    lying = colloid_stays(scene.request)
+    expected = expected_views(scene, source, series, planar_views(scene.request), lying)
     yield from planar_instances(scene.request, series, planar_counts(scene.request, series, (expected.peak,)))
 
 
@@ -219,8 +221,15 @@ def infusion_instance(scene: Scene, exam: PlanarExam) -> PhantomInstance:
     )
     share = np.float32(slice_s / exam.series.frame_s)
     views = ("anterior", "posterior") if "posterior" in exam.expected.peak else ("anterior",)
-    peak = {view: exam.expected.peak[view] * share for view in views}
-    return dynamic_instance(scene.request, series, Expected(peak=peak, lower={}), _INFUSION_SLICES)
+    if not scene.request.has("motion"):
+        peak = {view: exam.expected.peak[view] * share for view in views}
+        return dynamic_instance(scene.request, series, _INFUSION_SLICES, Expected(peak=peak, lower={}))
+    _, slipped = slip(scene.request)
+    before, after = (
+        expected_views(scene, exam.source, series, views, spent)
+        for spent in (STILL, (Stay(share=1.0, posture=slipped),))
+    )
+    return dynamic_instance(scene.request, series, _INFUSION_SLICES, before, after)
 
 
 def tomography_instances(scene: Scene, exam: PlanarExam) -> Iterator[PhantomInstance]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from analyzers.phantoms.nuclear_camera import Camera
 from analyzers.phantoms.nuclear_frames import add_dynamic, add_views
 from analyzers.phantoms.nuclear_headers import NuclearSeries, nuclear_object
+from analyzers.phantoms.nuclear_posture import Stay
 from analyzers.phantoms.nuclear_scene import Scene, Source, counted, exposed, view_of
 from analyzers.phantoms.nuclear_shapes import FloatArray
 from analyzers.phantoms.request import PhantomRequest
@@ -22,6 +23,7 @@ _VIEW_WORDS = {
 }
 # Height of the crystal: what a scanning head sees of the body at one time.
 _SCAN_APERTURE_MM = 400.0
+_SLIP_AT = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +49,17 @@ def planar_views(request: PhantomRequest) -> tuple[str, ...]:
     return (*both, "left lateral", "right lateral") if request.has("laterals") else both
 
 
-def expected_views(scene: Scene, source: Source, series: NuclearSeries, views: tuple[str, ...]) -> Expected:
+def expected_views(
+    scene: Scene,
+    source: Source,
+    series: NuclearSeries,
+    views: tuple[str, ...],
+    spent: tuple[Stay, ...] | None = None,
+) -> Expected:
     """Expected counts of one source in each view.
 
-    A whole-body scan shows every point for the time that the crystal takes to pass it.
+    A whole-body scan shows every point for the time that the crystal takes to pass it. Where the patient lies follows
+    from the variants, unless ``spent`` says it.
     """
     whole_body = series.image_kind == "WHOLE BODY"
     camera = Camera(collimator=series.collimator, pixel_mm=series.pixel_mm, gap_mm=0.0, model=scene.request.model)
@@ -59,7 +68,7 @@ def expected_views(scene: Scene, source: Source, series: NuclearSeries, views: t
     in_air = np.float32(source.activity_mbq(series.begun_at) * series.collimator.sensitivity_cps_per_mbq * seconds)
     peak, lower, upper = {}, {}, {}
     for view in views:
-        seen = view_of(scene, source.activity_zyx, camera, view)
+        seen = view_of(scene, source.activity_zyx, camera, view, spent)
         peak[view] = exposed(seen.photopeak() * in_air, series.pixel_mm, whole_body)
         lower[view] = exposed(seen.lower_window() * in_air, series.pixel_mm, whole_body)
         upper[view] = exposed(seen.upper_window() * in_air, series.pixel_mm, whole_body)
@@ -120,7 +129,7 @@ def view_word(request: PhantomRequest, view: str) -> str:
 
 
 def dynamic_instance(
-    request: PhantomRequest, series: NuclearSeries, expected: Expected, slices: int
+    request: PhantomRequest, series: NuclearSeries, slices: int, expected: Expected, slipped: Expected | None = None
 ) -> PhantomInstance:
     """The infusion seen as time slices of equal length, anterior first.
 
@@ -128,15 +137,19 @@ def dynamic_instance(
 
     Parameters
     ----------
+    slices : int
     expected : Expected
         Of one slice's length, with all activity arrived.
-    slices : int
+    slipped : Expected, optional
+        The same after the patient slipped, which happens when six tenths of the series are over.
     """
     time = (np.arange(slices) + 0.5) / slices
     arrived = np.clip((time - 0.1) / 0.6, 0.0, 1.0).astype(np.float32)
     views = tuple(expected.peak)
+    after = expected if slipped is None else slipped
+    lying = [after if number >= _SLIP_AT * slices else expected for number in range(slices)]
     frames = [
-        counted(expected.peak[view] * share, request.rng(f"counts {series.number} {view} slice {number}"))
+        counted(lying[number].peak[view] * share, request.rng(f"counts {series.number} {view} slice {number}"))
         for view in views
         for number, share in enumerate(arrived)
     ]

@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from analyzers.phantoms.nuclear_atlas import draw_stature
+from analyzers.phantoms.nuclear_attenuation import drawn_factor, lung_gain, with_lungs_times
 from analyzers.phantoms.nuclear_body import NuclearBody, build_body
 from analyzers.phantoms.nuclear_camera import Camera, View, field_of_view, project, turned
 from analyzers.phantoms.nuclear_frames import START_ANGLE_DEG
 from analyzers.phantoms.nuclear_headers import Tracer
+from analyzers.phantoms.nuclear_posture import Stay, exposed_in, stays
 from analyzers.phantoms.nuclear_shapes import FloatArray, Grid
+from analyzers.phantoms.nuclear_surgery import after_surgery
 from analyzers.phantoms.nuclear_uptake import Uptake, draw_uptake
 from analyzers.phantoms.request import PhantomRequest
 from analyzers.phantoms.study import draw_patient
@@ -34,11 +37,17 @@ class Scene:
     request : PhantomRequest
     body : NuclearBody
     uptake : Uptake
+    attenuation_factor : float
+        k, the ratio of the attenuation factors of liver and lung in planar views (see `nuclear_attenuation`).
+    lung_gain : float
+        How much brighter the lungs are in planar views than the atlas makes them, so that k holds.
     """
 
     request: PhantomRequest
     body: NuclearBody
     uptake: Uptake
+    attenuation_factor: float
+    lung_gain: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +89,16 @@ def build_scene(request: PhantomRequest) -> Scene:
             -(columns - 1) / 2 * pixel_mm, -(depth - 1) / 2 * pixel_mm, centre_mm - (rows - 1) / 2 * pixel_mm,
         ),
     )  # fmt: skip
-    body = build_body(grid, stature, request.rng("nuclear anatomy"), with_pump=has_pump(request), model=request.model)
-    return Scene(request=request, body=body, uptake=draw_uptake(body, request))
+    whole = build_body(grid, stature, request.rng("nuclear anatomy"), with_pump=has_pump(request), model=request.model)
+    body = after_surgery(whole, request)
+    factor = drawn_factor(request)
+    return Scene(
+        request=request,
+        body=body,
+        uptake=draw_uptake(body, request),
+        attenuation_factor=factor,
+        lung_gain=lung_gain(whole, factor),
+    )
 
 
 def has_pump(request: PhantomRequest) -> bool:
@@ -100,10 +117,16 @@ def camera_gap_mm(request: PhantomRequest, view: str) -> float:
     return float(request.rng(f"gap {view}").uniform(12.0, 45.0))
 
 
-def view_of(scene: Scene, activity_zyx: FloatArray, camera: Camera, view: str) -> View:
-    """Expected image of one named view per unit of activity, blurred by free breathing."""
+def view_of(
+    scene: Scene, activity_zyx: FloatArray, camera: Camera, view: str, spent: tuple[Stay, ...] | None = None
+) -> View:
+    """Expected image of one named view per unit of activity, blurred by free breathing.
+
+    Where the patient lies follows from the variants, unless ``spent`` says it.
+    """
     angle_deg = START_ANGLE_DEG[view]
-    activity, attenuation = activity_zyx, scene.body.attenuation_per_mm_zyx
+    activity = with_lungs_times(scene.body, activity_zyx, scene.lung_gain)
+    attenuation = scene.body.attenuation_per_mm_zyx
     if angle_deg not in {0.0, 180.0}:
         activity, attenuation = squared(activity), squared(attenuation)
     seen = project(
@@ -111,9 +134,10 @@ def view_of(scene: Scene, activity_zyx: FloatArray, camera: Camera, view: str) -
         camera.with_gap(camera_gap_mm(scene.request, view)),
     )  # fmt: skip
     mirror = -1.0 if view == "posterior" else 1.0
+    lying = stays(scene.request, view) if spent is None else spent
     return View(
-        primary=_moved(scene.request, seen.primary, camera.pixel_mm, mirror),
-        scatter=_moved(scene.request, seen.scatter, camera.pixel_mm, mirror),
+        primary=exposed_in(_breathing(seen.primary, camera.pixel_mm), lying, camera.pixel_mm, mirror),
+        scatter=exposed_in(_breathing(seen.scatter, camera.pixel_mm), lying, camera.pixel_mm, mirror),
     )
 
 
@@ -124,16 +148,9 @@ def squared(volume_zyx: FloatArray) -> FloatArray:
     return np.pad(volume_zyx, ((0, 0), (before, missing - before), (0, 0)))
 
 
-def _moved(request: PhantomRequest, image: FloatArray, pixel_mm: float, mirror: float) -> FloatArray:
-    """Breathing along the body and, with ``motion``, a patient who slips once during the exposure."""
-    breathing = np.asarray(ndimage.gaussian_filter1d(image, _BREATHING_SIGMA_MM / pixel_mm, axis=0), np.float32)
-    if not request.has("motion"):
-        return breathing
-    rng = request.rng("motion")
-    early = float(rng.uniform(0.35, 0.65))
-    shift_mm = (float(rng.uniform(18, 32)), float(rng.uniform(-16, 16)) * mirror)
-    late = ndimage.shift(breathing, [s / pixel_mm for s in shift_mm], order=1, mode="constant")
-    return np.asarray(early * breathing + (1 - early) * late, np.float32)
+def _breathing(image: FloatArray, pixel_mm: float) -> FloatArray:
+    """Free breathing along the body."""
+    return np.asarray(ndimage.gaussian_filter1d(image, _BREATHING_SIGMA_MM / pixel_mm, axis=0), np.float32)
 
 
 def exposed(expected: FloatArray, pixel_mm: float, whole_body: bool) -> FloatArray:

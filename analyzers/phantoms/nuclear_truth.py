@@ -26,16 +26,22 @@ _REGIONS = ("liver", "lung_right", "lung_left", "spleen", "stomach_wall", "pump"
 
 def region_yx(scene: Scene, solid: Solid, view: str) -> BoolArray:
     """Pixels of a view behind which lies the organ, rows from head to feet."""
-    crossing = solid.full_zyx(scene.body.grid).sum(axis=1) * scene.body.grid.voxel_mm
-    image = (crossing > _REGION_CROSSING_MM)[::-1]
-    return np.asarray(image[:, ::-1] if view == "posterior" else image, np.bool_)
+    return np.asarray(_projected(scene, solid, view) * scene.body.grid.voxel_mm > _REGION_CROSSING_MM, np.bool_)
 
 
 def focus_region_yx(scene: Scene, solid: Solid, view: str) -> BoolArray:
     """Pixels with at least half of the highest projected uptake of a focus."""
-    projected = solid.full_zyx(scene.body.grid).sum(axis=1)[::-1]
-    image = projected >= 0.5 * projected.max()
-    return np.asarray(image[:, ::-1] if view == "posterior" else image, np.bool_)
+    projected = _projected(scene, solid, view)
+    return np.asarray(projected >= 0.5 * projected.max(), np.bool_)
+
+
+def _projected(scene: Scene, solid: Solid, view: str) -> FloatArray:
+    """Voxels along each ray of a view, rows from head to feet."""
+    volume = solid.full_zyx(scene.body.grid)
+    angle_deg = START_ANGLE_DEG[view]
+    if angle_deg not in {0.0, 180.0}:
+        volume = squared(volume)
+    return np.asarray(turned(volume, angle_deg).sum(axis=1)[::-1], np.float32)
 
 
 def planar_masks(scene: Scene, views: tuple[str, ...]) -> dict[str, TruthMask]:
@@ -198,6 +204,7 @@ def truth_structures(scene: Scene, expected_fraction: float | None, counts: Mapp
     planar = None if expected_fraction is None else round(expected_fraction, 5)
     return {
         "lung_shunt_fraction_geometric_mean_expected": planar,
+        "attenuation_factor_liver_to_lung": round(scene.attenuation_factor, 4),
         "left_lobe_share_of_liver_activity": round(scene.uptake.left_share_fraction, 5),
         "right_lobe_volume_ml": round(right_ml, 1),
         "organ_volumes_ml": {

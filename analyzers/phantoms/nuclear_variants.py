@@ -19,6 +19,11 @@ VARIANTS = {
     "pocket-extravasation": "a large part was spilt round the pump; the field lies lower",
     "low-counts": "exposed for a twentieth of the time",
     "motion": "the patient slips during the exposure",
+    "motion-between-views": "the patient lies elsewhere in the posterior view",
+    "left-hepatectomy": "the left lobe was resected",
+    "right-hepatectomy": "the right lobe was resected",
+    "splenectomy": "the spleen was removed",
+    "colloid-moved": "the patient lay elsewhere in the colloid scan",
     "separate-views": "one object per view",
     "laterals": "left and right lateral views too",
     "no-posterior": "the posterior view is missing",
@@ -63,6 +68,10 @@ _UPTAKE_OF_A_PUMP_STUDY = (
 )
 CONFLICTS = (
     frozenset({"missing-left-lobe", "missing-right-lobe", "complete", "y90-mapping"}),
+    frozenset({"left-hepatectomy", "right-hepatectomy", "missing-left-lobe", "missing-right-lobe", "y90-mapping"}),
+    frozenset({"splenectomy", "extrahepatic-spleen"}),
+    frozenset({"motion", "motion-between-views"}),
+    frozenset({"no-posterior", "motion-between-views"}),
     frozenset({"strong", "faint", "any-strength"}),
     frozenset({"y90-mapping", "not-hai"}),
     frozenset({"y90-mapping", "hot-tip"}),

@@ -18,6 +18,10 @@ from analyzers.scintigraphy.whereabouts import LocatedFocus, Origin
 _TIP_OUTSHINES_FRACTION = 0.5
 _LIVER_CUT = "whether the whole liver is perfused is not judged: the field cuts it"
 _VIEWS_SHIFTED = "whether the whole liver is perfused is not judged: both views are shifted against each other"
+_RESIDUE = (
+    "whether the whole liver is perfused is not judged: colloid that could not be subtracted lies under the views, and "
+    "would show a lobe that is not perfused"
+)
 _WRONG_SIDE = "most of the liver's counts lie on the left side: names of the views exchanged, or a picture mirrored?"
 _LEFT_LOBE_OR_EXCHANGED = (
     "most of the liver's counts lie on the left side: the left lobe alone has uptake (the right one not perfused or "
@@ -38,6 +42,11 @@ def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
         # Where sides are in doubt, what seems to lie outside the liver may be a lobe of it.
         certain, possible = [], [*certain, *possible]
     free = any(item.whereabouts.origin is Origin.PERTECHNETATE for item in foci)
+    missing, compared = _missing_lobe(planar), planar.colloid if planar is not None else None
+    shown = bool(missing) and compared is not None and compared.parenchyma is LobeUptake.BOTH
+    absent = (
+        bool(missing) and compared is not None and planar is not None and compared.parenchyma is planar.split.uptake
+    )
     spect_foci = spect.foci if spect is not None else ()
     # Macroaggregates do not reach kidneys; only the pattern of free pertechnetate explains them.
     spect_foci += spect.physiologic if spect is not None and not free else ()
@@ -50,7 +59,9 @@ def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
             *(_place(item) for item in foci if is_unexplained(item)),
             *(f"SPECT {focus.words} ({100 * focus.share_fraction:.1f} %)" for focus in spect_foci),
         ),
-        missing_lobe=_missing_lobe(planar),
+        missing_lobe="" if absent else missing,
+        liver_shown_there_by="the colloid scan" if shown else "",
+        absent_lobe=missing if absent else "",
         not_judged=_not_judged(planar),
         seen_on=" and ".join(
             name for name, reading in (("planar views", planar), ("SPECT", spect)) if reading is not None
@@ -171,7 +182,9 @@ def _not_judged(planar: PlanarReading | None) -> str:
         return _NO_PLANAR
     if not planar.passed(gates.ALIGNMENT):
         return _VIEWS_SHIFTED
-    return "" if planar.passed(gates.LIVER_IN_FIELD) else _LIVER_CUT
+    if not planar.passed(gates.LIVER_IN_FIELD):
+        return _LIVER_CUT
+    return _RESIDUE if planar.colloid_given else ""
 
 
 def _side_doubt(planar: PlanarReading | None) -> str:

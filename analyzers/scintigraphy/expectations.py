@@ -18,7 +18,7 @@ from analyzers.contract import (
     SeriesSummary,
     StudySummary,
 )
-from analyzers.scintigraphy.tracer import Agent, tracer_of
+from analyzers.scintigraphy.tracer import Agent, Tracer, tracer_of
 
 
 class Role(StrEnum):
@@ -29,6 +29,7 @@ class Role(StrEnum):
     WHOLE_BODY = "whole-body"
     SPECT = "spect"
     SPECT_NAC = "spect-nac"
+    DYNAMIC = "dynamic"
     CT = "ct"
 
 
@@ -40,8 +41,8 @@ class RoleOf:
     reason: str
 
 
+_DYNAMIC = "a dynamic series shows the infusion, not where the tracer came to rest; followed for motion"
 _NOT_READ = {
-    "DYNAMIC": "a dynamic series shows the infusion, not where the tracer came to rest",
     "GATED": "gated frames hold parts of a heart beat, not a distribution",
     "TOMO": "raw projections of a tomography are read only once they are reconstructed",
     "GATED TOMO": "gated projections are not read",
@@ -54,6 +55,8 @@ _CORRECTED = re.compile(r"\b(?:ac|ctac|irac\w*|attenuation corr\w*|schw[aä]chun
 _SPECT_WORDS = re.compile(r"\bspect\b", re.IGNORECASE)
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _PLANAR_ROLES = (Role.PLANAR_MAA, Role.WHOLE_BODY)
+_MEASURED = frozenset({Role.PLANAR_MAA, Role.WHOLE_BODY, Role.SPECT, Role.SPECT_NAC})
+_COMPANIONS = frozenset({Role.CT, Role.DYNAMIC})
 
 
 def image_kind(instance: InstanceSummary) -> str:
@@ -81,6 +84,10 @@ def role_of(series: SeriesSummary) -> RoleOf:
         return RoleOf(role=None, reason=_NOT_READ[kind])
     if kind == "RECON TOMO":
         return _spect_role(instance, series)
+    return RoleOf(role=Role.DYNAMIC, reason=_DYNAMIC) if kind == "DYNAMIC" else _planar_role(kind, tracer)
+
+
+def _planar_role(kind: str, tracer: Tracer) -> RoleOf:
     told = f" by {tracer.agent_from}" if tracer.agent_from else ""
     if tracer.agent is Agent.COLLOID:
         return RoleOf(role=Role.PLANAR_COLLOID, reason=f"views of Tc-99m colloid{told}")
@@ -110,13 +117,13 @@ def accepts(study: StudySummary) -> Acceptance:
     roles = study_roles(study)
     read = {uid: found.role.value for uid, found in roles.items() if found.role is not None}
     kinds = set(read.values())
-    if not kinds & {Role.PLANAR_MAA, Role.WHOLE_BODY, Role.SPECT, Role.SPECT_NAC}:
+    if not kinds & _MEASURED:
         if Role.PLANAR_COLLOID in kinds:
             return Decline(reason="Only a colloid scan of the liver: nothing was given through the pump.")
-        reasons = sorted({found.reason for found in roles.values() if found.role is None})
+        reasons = sorted({found.reason for found in roles.values() if found.role in {None, Role.DYNAMIC}})
         return Decline(reason="Nothing to measure: " + "; ".join(reasons) + ".")
     return Accept(
-        reason=f"nuclear medicine images to measure: {', '.join(sorted(kinds - {Role.CT}))}",
+        reason=f"nuclear medicine images to measure: {', '.join(sorted(kinds - _COMPANIONS))}",
         roles=read,
         missing=_missing(study, roles),
     )

@@ -60,6 +60,10 @@ class PlanarFocus:
         On the working grid.
     best_view : int
         0 where the anterior view shows it best, 1 where the posterior one does.
+    from_liver_mm : float
+        Least distance between both outlines.
+    clear_in_lateral : bool
+        A lateral view shows it clear of the liver.
     """
 
     name: str
@@ -76,6 +80,8 @@ class PlanarFocus:
     stands_apart: bool
     peak_row_col: tuple[int, int]
     best_view: int
+    from_liver_mm: float = 0.0
+    clear_in_lateral: bool = False
 
 
 def find_foci(pair: PlanarPair, regions: PlanarRegions, thresholds: Thresholds) -> tuple[PlanarFocus, ...]:
@@ -121,11 +127,13 @@ def _measure(
     surface, place = peak.surface, peak.row_col
     height = float(surface.excess_yx[place])
     floor = 1.05 * pass_height(surface.excess_yx, place, surface.core_yx)
-    mask = part_above(surface.excess_yx, max(FOCUS_EDGE_FRACTION * height, floor), place)
+    # Lungs half as bright as a spleen below them are no part of it.
+    excess_yx = np.where(regions.lungs_yx, 0.0, surface.excess_yx)
+    mask = part_above(excess_yx, max(FOCUS_EDGE_FRACTION * height, floor), place)
     if mask.sum() < 2:
         # Next to no valley: the surroundings of the peak stand for it, and its share is a guess.
-        mask = part_above(surface.excess_yx, FOCUS_EDGE_FRACTION * height, place) & _disc(mask.shape, place, pair)
-    skirt = mask | part_above(surface.excess_yx, max(_SKIRT_FRACTION * height, floor), place)
+        mask = part_above(excess_yx, FOCUS_EDGE_FRACTION * height, place) & _disc(mask.shape, place, pair)
+    skirt = mask | part_above(excess_yx, max(_SKIRT_FRACTION * height, floor), place)
     summed = skirt & dilated(mask, _SKIRT_REACH_MM, pair.pixel_mm) & pair.field_yx
     excesses, variances = [], []
     for view, halo in zip(pair.counts_yx, regions.halos, strict=True):
@@ -153,6 +161,7 @@ def _measure(
         front_back_ratio=max(excesses[0], 1.0) / (max(excesses[1], 1.0) * pair.posterior_scale),
         long_axis_mm=long_axis_mm(mask, pair.pixel_mm),
         clear_of_liver=bool(apart_mm[mask].min() >= thresholds.focus_clear_of_liver_mm),
+        from_liver_mm=float(apart_mm[mask].min()),
         probability=probability,
         stands_apart=probability >= thresholds.sure_focus_probability,
         peak_row_col=place,

@@ -1,7 +1,9 @@
 """How the tracer divides between the right and the left side of the liver, as far as a projection can tell.
 
-A projection cannot follow the oblique plane between the lobes; a vertical line a little to the right of the midline
-stands for it. The levels on both sides, rather than the counts, decide whether a lobe has uptake at all.
+A projection cannot follow the oblique plane between the lobes; a vertical line stands for it, a third of the way from
+the midline of the body to the right edge of the liver. How far off that may be gives the interval of the split: the
+shares that the line would give at both ends of its own interval. The levels on both sides, rather than the counts,
+decide whether a lobe has uptake at all.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ _RIGHT_REACH_MM = 130.0
 _ROWS_MM = 140.0
 _ABOVE_MM = 30.0
 _SPINE_MM = 10.0
+_RIGHT_EDGE_MM = (90.0, 200.0)
 
 
 class LobeUptake(StrEnum):
@@ -41,6 +44,8 @@ class LobarSplit:
     ----------
     left_share_fraction : float
         Left of the dividing line, of the liver's geometric-mean counts.
+    left_share_low, left_share_high : float
+        95 % interval, from where the line may lie.
     left_to_right_level : float
         Ratio of the levels (90th percentiles of the smoothed geometric mean less the halo).
     uptake : LobeUptake
@@ -49,6 +54,8 @@ class LobarSplit:
     """
 
     left_share_fraction: float
+    left_share_low: float
+    left_share_high: float
     left_to_right_level: float
     uptake: LobeUptake
     left_yx: NDArray[np.bool_]
@@ -59,12 +66,15 @@ def split_lobes(
     pair: PlanarPair, regions: PlanarRegions, landmarks: Landmarks, taken_yx: NDArray[np.bool_], thresholds: Thresholds
 ) -> LobarSplit:
     """Divide the liver; ``taken_yx`` are pixels of foci that belong to neither side."""
-    line = landmarks.column_at(-thresholds.split_right_of_midline_mm)
+    line_mm = -dividing_mm(regions, landmarks, thresholds)
     columns = np.arange(regions.liver_yx.shape[1])[None, :]
-    left_side = columns >= line
+    left_side = columns >= landmarks.column_at(line_mm)
     views = [view - halo.counts_yx for view, halo in zip(pair.counts_yx, regions.halos, strict=True)]
     counts = regions.liver_counts_yx & ~taken_yx
-    left, right = (_geometric_mean(views, counts & side) for side in (left_side, ~left_side))
+    doubt_mm = thresholds.split_line_error_mm
+    share, low, high = (
+        _left_share(views, counts, landmarks, line_mm + moved_mm) for moved_mm in (0.0, doubt_mm, -doubt_mm)
+    )
     smooth = _smoothed_mean(views, pair)
     rows = np.arange(smooth.shape[0])[:, None]
     height = (rows > landmarks.dome_row - _ABOVE_MM / pair.pixel_mm) & (
@@ -80,12 +90,34 @@ def split_lobes(
     elif 1.0 / max(ratio, 1e-9) < thresholds.absent_right_fraction:
         uptake = LobeUptake.NO_RIGHT
     return LobarSplit(
-        left_share_fraction=left / max(left + right, 1e-9),
+        left_share_fraction=share,
+        left_share_low=min(low, share),
+        left_share_high=max(high, share),
         left_to_right_level=ratio,
         uptake=uptake,
         left_yx=regions.liver_yx & left_side,
         right_yx=regions.liver_yx & ~left_side,
     )
+
+
+def dividing_mm(regions: PlanarRegions, landmarks: Landmarks, thresholds: Thresholds) -> float:
+    """How far right of the midline the dividing line lies; a fixed distance where no right edge of a liver shows."""
+    edge = float(np.flatnonzero(regions.liver_yx.any(axis=0))[0])
+    reach_mm = -landmarks.left_of_midline_mm(edge)
+    if reach_mm < _RIGHT_EDGE_MM[0] or reach_mm > _RIGHT_EDGE_MM[1]:
+        return thresholds.split_right_of_midline_mm
+    return thresholds.split_reach_fraction * reach_mm
+
+
+def _left_share(
+    views: list[NDArray[np.float64]], counts_yx: NDArray[np.bool_], landmarks: Landmarks, line_mm: float
+) -> float:
+    """Share of the geometric-mean counts left of a line; the column that the line crosses is divided."""
+    # Column c covers c - 1/2 to c + 1/2.
+    across = landmarks.midline_col + line_mm / landmarks.pixel_mm
+    weight = np.clip(np.arange(counts_yx.shape[1]) + 0.5 - across, 0.0, 1.0)[None, :]
+    left, right = (_geometric_mean([view * part for view in views], counts_yx) for part in (weight, 1.0 - weight))
+    return left / max(left + right, 1e-9)
 
 
 def _geometric_mean(views: list[NDArray[np.float64]], mask_yx: NDArray[np.bool_]) -> float:

@@ -35,6 +35,7 @@ _LABELS = {
     "lung_geometric_mean_counts": "Lungs, geometric mean",
     "left_lobe_share": "Left of the dividing line",
     "left_to_right_level": "Left to right uptake level",
+    "outside_colloid_share": "Foci outside the colloid outline, relative to liver",
     "perfused_outline_share_10": "Colloid outline perfused, above 10 %",
     "perfused_outline_share_20": "Colloid outline perfused, above 20 %",
     "perfused_outline_share_40": "Colloid outline perfused, above 40 %",
@@ -202,7 +203,7 @@ def in_words(measurement: Measurement) -> str:
     """A measurement with its unit as a line of text."""
     unit = measurement.unit.value
     interval = measurement.interval
-    if measurement.key.startswith("lung_shunt") or measurement.key == "left_lobe_share":
+    if measurement.key.startswith("lung_shunt") or measurement.key.endswith("_share"):
         spread = ""
         if interval is not None and interval.high is not None:
             spread = f" ({100 * interval.low:.1f} to {100 * interval.high:.1f})"

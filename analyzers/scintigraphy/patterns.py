@@ -23,6 +23,7 @@ _POCKET_REACH_MM = 100.0
 _NECK_SEEN_ABOVE_DOME_MM = 250.0
 _STOMACH_WIDE_MM = 85.0
 _STOMACH_FAINT_FRACTION = 0.3
+_FLANK_FAINT_FRACTION = 0.12
 _URINARY: frozenset[Code] = frozenset({vocabulary.KIDNEY, vocabulary.URINARY_BLADDER})
 
 
@@ -89,9 +90,8 @@ def _with_pertechnetate(
         return tuple(foci)
     kidney = vocabulary.KIDNEY in sites
     wide_stomach = any(item.whereabouts.site == vocabulary.STOMACH and _is_like_a_whole_stomach(item) for item in foci)
-    if kidney or wide_stomach:
-        foci = [_perhaps_left_kidney(item) for item in foci]
-    return tuple(_perhaps_pertechnetate(item) for item in foci)
+    foci = [_perhaps_left_kidney(item) if kidney or wide_stomach or _is_a_faint_flank(item) else item for item in foci]
+    return tuple(_perhaps_pertechnetate(item, wide_stomach=wide_stomach) for item in foci)
 
 
 def _perhaps_left_kidney(item: LocatedFocus) -> LocatedFocus:
@@ -135,19 +135,28 @@ def _named_pertechnetate(item: LocatedFocus, with_words: str) -> LocatedFocus:
     return replace(item, whereabouts=found)
 
 
-def _perhaps_pertechnetate(item: LocatedFocus) -> LocatedFocus:
+def _is_a_faint_flank(item: LocatedFocus) -> bool:
+    """Long and hardly brighter than what surrounds it; a perfused spleen is short or bright."""
+    return item.focus.long_axis_mm > _STOMACH_WIDE_MM and item.focus.peak_fraction < _FLANK_FAINT_FRACTION
+
+
+def _perhaps_pertechnetate(item: LocatedFocus, *, wide_stomach: bool) -> LocatedFocus:
+    """What is like a whole stomach may be free pertechnetate, and so may other parts of that stomach."""
     where = item.whereabouts
     if (
         where.site != vocabulary.STOMACH
         or where.origin is not Origin.EXTRAHEPATIC
-        or not _is_like_a_whole_stomach(item)
+        or not (wide_stomach or _is_like_a_whole_stomach(item))
     ):
         return item
+    like = (
+        "wide or faint as free pertechnetate is" if _is_like_a_whole_stomach(item) else "beside a marked stomach wall"
+    )
     found = replace(
         where,
         origin=Origin.AMBIGUOUS,
         words="stomach, perfused or free pertechnetate",
-        reason=f"{where.reason}; wide or faint as free pertechnetate is, and the neck is not in the field",
+        reason=f"{where.reason}; {like}, and the neck is not in the field",
     )
     return replace(item, whereabouts=found)
 

@@ -88,7 +88,7 @@ def find_peaks(
     usual_side = landmarks.left_of_midline_mm(float(np.argwhere(surfaces[0].core_yx)[:, 1].mean())) < 0.0
     found = []
     for number, (own, other) in enumerate((surfaces, surfaces[::-1])):
-        maxima = _places(own, pair, thresholds)
+        maxima = significant_maxima(own, pair, thresholds)
         for place in (*maxima, *_tails(own, maxima, pair, thresholds)):
             if lungs[place]:
                 continue
@@ -132,7 +132,7 @@ def surface_of(
     )
 
 
-def _places(surface: Surface, pair: PlanarPair, thresholds: Thresholds) -> list[tuple[int, int]]:
+def significant_maxima(surface: Surface, pair: PlanarPair, thresholds: Thresholds) -> list[tuple[int, int]]:
     """Local maxima that are significant and bright enough, brightest first."""
     size = 2 * max(1, round(_PEAK_DISTANCE_MM / pair.pixel_mm / 2.0)) + 1
     kept = (

@@ -10,23 +10,35 @@ from numpy.typing import NDArray
 
 from analyzers.contract import Gate
 from analyzers.scintigraphy import gates
-from analyzers.scintigraphy.colloid import ResidueLeft, perfused_shares, without_residue
+from analyzers.scintigraphy.colloid import (
+    AlignedColloid,
+    ColloidCompared,
+    ResidueLeft,
+    aligned,
+    compared,
+    liver_outline,
+    weighed_by_outline,
+    without_residue,
+)
 from analyzers.scintigraphy.foci import PlanarFocus, find_foci, without_foci
 from analyzers.scintigraphy.landmarks import Landmarks, find_landmarks
-from analyzers.scintigraphy.lobes import LobarSplit, split_lobes
+from analyzers.scintigraphy.laterals import LateralReading, read_laterals, seen_from_the_side
+from analyzers.scintigraphy.lobes import LobarSplit, LobeUptake, split_lobes
+from analyzers.scintigraphy.motion import stillness_gate
 from analyzers.scintigraphy.patterns import doubted_after_subtraction, explained_together
 from analyzers.scintigraphy.regions import NoLiver, PlanarRegions, find_regions
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt, measure_shunt
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.tracer import tracer_of
-from analyzers.scintigraphy.views import NoPair, PlanarPair, pair_views
+from analyzers.scintigraphy.views import NoPair, PlanarPair, pair_views, photopeak_views
 from analyzers.scintigraphy.whereabouts import PUMP_POCKET, LocatedFocus, Origin, whereabouts_of
-from analyzers.volume import LoadedSeries
+from analyzers.volume import LoadedSeries, PlanarView
 
 _RIGHT_FLANK_MM = -95.0
 _RIGHT_SIDE_MM = -35.0
 _LOBE_ROWS_MM = (-20.0, 150.0)
 _FAINT_FRACTION = 0.3
+_IN_LUNG_FRACTION = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +49,10 @@ class PlanarReading:
     ----------
     colloid_given : bool
         Residue of colloid still lies under the views, for the reason beside it.
-    perfused_shares : tuple of float
-        Share of the colloid's outline with perfusion, at each of ``colloid.PERFUSED_LEVELS``; empty without colloid.
+    colloid : ColloidCompared or None
+        What the colloid scan says, where there is one that could be laid onto the views.
+    laterals : tuple of LateralReading
+        Lateral views that could be read.
     """
 
     pair: PlanarPair
@@ -50,7 +64,8 @@ class PlanarReading:
     gates: tuple[Gate, ...]
     colloid_given: bool = False
     colloid_left_reason: str = ""
-    perfused_shares: tuple[float, ...] = ()
+    colloid: ColloidCompared | None = None
+    laterals: tuple[LateralReading, ...] = ()
 
     def of_origin(self, origin: Origin) -> tuple[LocatedFocus, ...]:
         """Foci of one origin, in order."""
@@ -70,7 +85,11 @@ class PlanarRefusal:
 
 
 def read_planar(
-    series: Sequence[LoadedSeries], thresholds: Thresholds, *, colloid: Sequence[LoadedSeries] = ()
+    series: Sequence[LoadedSeries],
+    thresholds: Thresholds,
+    *,
+    colloid: Sequence[LoadedSeries] = (),
+    dynamic: Sequence[LoadedSeries] = (),
 ) -> PlanarReading | PlanarRefusal:
     """Read the planar views of the macroaggregates.
 
@@ -81,6 +100,8 @@ def read_planar(
     thresholds : Thresholds
     colloid : sequence of LoadedSeries
         Views of a colloid scan of the same study, whose residue may lie under these views.
+    dynamic : sequence of LoadedSeries
+        Time slices of the same study, which tell whether the patient lay still.
     """
     views = [view for loaded in series for view in loaded.views]
     if not views:
@@ -92,16 +113,16 @@ def read_planar(
     pair = pair_views(views, thresholds)
     if isinstance(pair, NoPair):
         return PlanarRefusal(reasons=pair.reasons)
-    earlier = pair_views([view for loaded in colloid for view in loaded.views], thresholds) if colloid else None
+    earlier = _earlier(colloid, pair, thresholds) if colloid else None
     left_reason = ""
     if earlier is not None:
-        cleaned = without_residue(pair, earlier) if isinstance(earlier, PlanarPair) else _no_colloid_pair(earlier)
+        cleaned = earlier if isinstance(earlier, ResidueLeft) else without_residue(pair, earlier)
         left_reason = cleaned.reason if isinstance(cleaned, ResidueLeft) else ""
         pair = cleaned if isinstance(cleaned, PlanarPair) else pair
     regions = find_regions(pair, thresholds)
     if isinstance(regions, NoLiver):
         return PlanarRefusal(reasons=(regions.reason,))
-    checked = gates.planar_gates(pair, regions, thresholds)
+    checked = (*gates.planar_gates(pair, regions, thresholds), *stillness_gate(dynamic, thresholds))
     blocking = [gate for gate in checked if gate.name in gates.BLOCKING and not gate.passed]
     if blocking:
         return PlanarRefusal(
@@ -109,20 +130,49 @@ def read_planar(
             gates=checked,
         )
     reading = _measured(pair, regions, checked, thresholds, colloid_given=bool(left_reason))
-    if isinstance(reading, PlanarRefusal) or not isinstance(earlier, PlanarPair):
+    if isinstance(reading, PlanarRefusal):
         return reading
-    outline = find_regions(earlier, thresholds)
-    if isinstance(outline, NoLiver) or left_reason:
-        return replace(reading, colloid_left_reason=left_reason)
+    reading = _with_laterals(reading, views, thresholds)
+    reading = replace(reading, colloid_left_reason=left_reason)
+    return _with_colloid(reading, earlier, thresholds) if isinstance(earlier, AlignedColloid) else reading
+
+
+def _earlier(colloid: Sequence[LoadedSeries], pair: PlanarPair, thresholds: Thresholds) -> AlignedColloid | ResidueLeft:
+    """The colloid scan on the grid of the macroaggregates."""
+    found = pair_views([view for loaded in colloid for view in loaded.views], thresholds)
+    if isinstance(found, NoPair):
+        return ResidueLeft(reason=f"the colloid scan cannot be read: {'; '.join(found.reasons)}")
+    return aligned(found, pair, thresholds)
+
+
+def _with_laterals(reading: PlanarReading, views: Sequence[PlanarView], thresholds: Thresholds) -> PlanarReading:
+    """Place the foci by the lateral views, where there are any."""
+    peak = photopeak_views(views, thresholds.photopeak_kev)
+    laterals, remarks = read_laterals(peak, reading.pair, thresholds)
     return replace(
         reading,
-        foci=tuple(doubted_after_subtraction(item, thresholds) for item in reading.foci),
-        perfused_shares=perfused_shares(pair, reading.regions, outline.liver_yx),
+        pair=replace(reading.pair, remarks=(*reading.pair.remarks, *remarks)),
+        laterals=laterals,
+        foci=tuple(seen_from_the_side(item, laterals, reading.pair.pixel_mm, thresholds) for item in reading.foci),
     )
 
 
-def _no_colloid_pair(earlier: NoPair) -> ResidueLeft:
-    return ResidueLeft(reason=f"the colloid scan cannot be read: {'; '.join(earlier.reasons)}")
+def _with_colloid(reading: PlanarReading, colloid: AlignedColloid, thresholds: Thresholds) -> PlanarReading:
+    """Compare with the colloid scan; foci are weighed by its outline, and doubted where residue was subtracted."""
+    liver = liver_outline(colloid, reading.landmarks)
+    foci = tuple(weighed_by_outline(item, liver, reading.pair.pixel_mm, thresholds) for item in reading.foci)
+    if not reading.colloid_given:
+        foci = tuple(doubted_after_subtraction(item, thresholds) for item in foci)
+    found = compared(
+        reading.pair,
+        reading.regions,
+        reading.landmarks,
+        foci,
+        colloid,
+        thresholds,
+        residue_left=reading.colloid_given,
+    )
+    return replace(reading, foci=foci, colloid=found)
 
 
 def _measured(
@@ -135,22 +185,29 @@ def _measured(
 ) -> PlanarReading | PlanarRefusal:
     found = find_foci(pair, regions, thresholds)
     landmarks = find_landmarks(pair, without_foci(regions, found, pair.pixel_mm))
-    foci = tuple(focus for focus in found if not is_faint_right_lobe(focus, regions, landmarks))
-    liver = without_foci(regions, foci, pair.pixel_mm)
-    split = split_lobes(pair, liver, landmarks, _taken(foci, liver), thresholds)
-    alone = [
+    alone = _left_lobe_alone(pair, regions, landmarks, thresholds)
+    foci = tuple(
+        focus
+        for focus in found
+        if not is_faint_right_lobe(focus, landmarks, left_lobe_alone=alone) and not is_lung(focus, regions)
+    )
+    # What may as well be liver stays with it: a bright left lobe that is doubted must not raise the lung shunt.
+    apart = tuple(focus for focus in foci if focus.stands_apart or focus.clear_of_liver)
+    liver = without_foci(regions, apart, pair.pixel_mm)
+    split = split_lobes(pair, liver, landmarks, _taken(apart, liver), thresholds)
+    located_alone = [
         LocatedFocus(focus=focus, whereabouts=whereabouts_of(focus, landmarks, colloid_given=colloid_given))
         for focus in foci
     ]
-    if reason := _outshone(alone):
+    if reason := _outshone(located_alone):
         return PlanarRefusal(reasons=(reason,), gates=checked)
-    located = explained_together(alone, landmarks, int(np.flatnonzero(pair.field_yx.any(axis=1))[0]))
+    located = explained_together(located_alone, landmarks, int(np.flatnonzero(pair.field_yx.any(axis=1))[0]))
     in_pocket = sum(item.focus.share_fraction for item in located if item.whereabouts.words == PUMP_POCKET)
     return PlanarReading(
         pair=pair,
         regions=liver,
         landmarks=landmarks,
-        shunt=measure_shunt(pair, liver, thresholds),
+        shunt=measure_shunt(pair, liver, thresholds, left_lobe_alone=split.uptake is LobeUptake.NO_RIGHT),
         split=split,
         foci=located,
         colloid_given=colloid_given,
@@ -175,19 +232,27 @@ def _outshone(foci: Sequence[LocatedFocus]) -> str:
     )
 
 
-def is_faint_right_lobe(focus: PlanarFocus, regions: PlanarRegions, landmarks: Landmarks) -> bool:
-    """Whether a focus is what a right lobe without proper perfusion still holds.
-
-    That is so where the liver as outlined does not reach to the right flank, and the focus lies there at its height.
-    """
-    right_edge = float(np.flatnonzero(regions.liver_yx.any(axis=0))[0])
+def is_faint_right_lobe(focus: PlanarFocus, landmarks: Landmarks, *, left_lobe_alone: bool) -> bool:
+    """Whether a focus is what a right lobe without proper perfusion still holds: faint, on its side, at its height."""
     row, column = (float(place) for place in np.argwhere(focus.mask_yx).mean(axis=0))
     return (
-        landmarks.left_of_midline_mm(right_edge) > _RIGHT_FLANK_MM
+        left_lobe_alone
         and landmarks.left_of_midline_mm(column) < _RIGHT_SIDE_MM
         and _LOBE_ROWS_MM[0] < landmarks.below_dome_mm(row) < _LOBE_ROWS_MM[1]
         and focus.peak_fraction < _FAINT_FRACTION
     )
+
+
+def is_lung(focus: PlanarFocus, regions: PlanarRegions) -> bool:
+    """Whether a focus is a bright lung: its outline lies mostly in what was recognised as one."""
+    return float((focus.mask_yx & regions.lungs_yx).sum()) > _IN_LUNG_FRACTION * float(focus.mask_yx.sum())
+
+
+def _left_lobe_alone(pair: PlanarPair, regions: PlanarRegions, landmarks: Landmarks, thresholds: Thresholds) -> bool:
+    """Whether the liver as outlined does not reach to the right flank, or is far fainter there."""
+    right_edge = float(np.flatnonzero(regions.liver_yx.any(axis=0))[0])
+    split = split_lobes(pair, regions, landmarks, np.zeros_like(regions.liver_yx), thresholds)
+    return landmarks.left_of_midline_mm(right_edge) > _RIGHT_FLANK_MM or split.uptake is LobeUptake.NO_RIGHT
 
 
 def _taken(foci: Sequence[PlanarFocus], regions: PlanarRegions) -> NDArray[np.bool_]:

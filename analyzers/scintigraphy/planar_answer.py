@@ -13,7 +13,9 @@ from analyzers.scintigraphy import gates
 from analyzers.scintigraphy.answer import is_extrahepatic, presence_of
 from analyzers.scintigraphy.colloid import PERFUSED_LEVELS
 from analyzers.scintigraphy.foci import PlanarFocus
+from analyzers.scintigraphy.laterals import laterals_sentence
 from analyzers.scintigraphy.lobes import LobeUptake
+from analyzers.scintigraphy.motion import STILL
 from analyzers.scintigraphy.planar import PlanarReading
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt
 from analyzers.scintigraphy.thresholds import DEFAULTS, Thresholds
@@ -93,16 +95,7 @@ def planar_measurements(reading: PlanarReading, thresholds: Thresholds) -> tuple
     if isinstance(reading.shunt, LungShunt):
         measurements += _shunt_measurements(reading, reading.shunt, frames, thresholds)
     measurements += _lobe_measurements(reading, frames)
-    for level, share in zip(PERFUSED_LEVELS, reading.perfused_shares, strict=False):
-        measurements.append(
-            measurement(
-                f"perfused_outline_share_{100 * level:.0f}",
-                share,
-                "liver",
-                sources=frames,
-                method=f"Colloid outline above {100 * level:.0f} % of the bright liver",
-            )
-        )
+    measurements += _colloid_measurements(reading, frames)
     extrahepatic = [located for located in reading.foci if is_extrahepatic(located)]
     measurements.append(
         measurement(
@@ -116,6 +109,38 @@ def planar_measurements(reading: PlanarReading, thresholds: Thresholds) -> tuple
     for located in reading.foci:
         measurements += _focus_measurements(located, frames)
     return tuple(measurements)
+
+
+def _colloid_measurements(reading: PlanarReading, frames: tuple[FrameRef, ...]) -> list[Measurement]:
+    """How much of the liver that the colloid outlines is perfused, and what lies outside it."""
+    if reading.colloid is None:
+        return []
+    laid = f"colloid scan laid onto the views by {reading.colloid.motion.words}"
+    shares = [
+        measurement(
+            f"perfused_outline_share_{100 * level:.0f}",
+            share,
+            "liver",
+            sources=frames,
+            method=f"MAA to colloid above {100 * level:.0f} % of usual",
+            remark=laid,
+        )
+        for level, share in zip(PERFUSED_LEVELS, reading.colloid.perfused_shares, strict=False)
+    ]
+    outside = reading.colloid.outside_share_fraction
+    if outside > 1.0:
+        return shares
+    return [
+        *shares,
+        measurement(
+            "outside_colloid_share",
+            outside,
+            None,
+            sources=frames,
+            method="Foci outside the colloid outline of the liver",
+            remark=laid,
+        ),
+    ]
 
 
 def _shunt_measurements(
@@ -190,6 +215,7 @@ def shunt_limits(reading: PlanarReading, shunt: LungShunt, thresholds: Threshold
     for name, words in (
         (gates.LIVER_SIDE, "sides in doubt"),
         (gates.ALIGNMENT, "views shifted against each other"),
+        (STILL, "the patient moved"),
         (gates.LIVER_IN_FIELD, "liver cut by the field, so the fraction is too high"),
         (gates.POCKET, "tracer spilt round the pump"),
     ):
@@ -200,12 +226,15 @@ def shunt_limits(reading: PlanarReading, shunt: LungShunt, thresholds: Threshold
 
 def _lobe_measurements(reading: PlanarReading, frames: tuple[FrameRef, ...]) -> list[Measurement]:
     remark = f"divided by a vertical line; midline from {reading.landmarks.midline_from}"
+    split = reading.split
+    share = split.left_share_fraction
     return [
         measurement(
             "left_lobe_share",
-            reading.split.left_share_fraction,
+            share,
             "liver",
             sources=frames,
+            uncertainty=Interval(low=split.left_share_low, high=split.left_share_high),
             method="Geometric mean left of a vertical line",
             grade=Grade.LIMITED,
             remark=f"{remark}; a projection cannot follow the plane between the lobes",
@@ -310,6 +339,8 @@ def corrections_sentence(pair: PlanarPair) -> str:
 def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:
     """What a reader of the planar result must know."""
     limitations = [PLANAR_SENSITIVITY, HIDDEN_BY_LIVER, *reading.pair.remarks, corrections_sentence(reading.pair)]
+    if sides := laterals_sentence(reading.laterals, reading.foci):
+        limitations.append(sides)
     if isinstance(reading.shunt, NoShunt):
         limitations.append(f"Lung shunt fraction not assessable. {reading.shunt.reason}")
     elif limits := shunt_limits(reading, reading.shunt):
@@ -318,8 +349,9 @@ def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:
         limitations.append(
             "Colloid was given as well: its residue in liver, spleen and marrow is not subtracted"
             f"{f' ({reading.colloid_left_reason})' if reading.colloid_left_reason else ''}, so uptake of spleen and "
-            "marrow is indeterminate."
+            "marrow is indeterminate, and a lobe without perfusion would show what it holds of the colloid."
         )
+    limitations += _posture_limitations(reading)
     if not reading.passed(gates.LIVER_SIDE):
         limitations.append(
             "Most of the liver's counts lie on the left side: a left lobe alone, a mirrored body, or views whose names "
@@ -329,3 +361,20 @@ def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:
     if sources:
         limitations.append(f"The direction of the views is known from: {', '.join(sorted(sources))}.")
     return tuple(limitations)
+
+
+def _posture_limitations(reading: PlanarReading) -> list[str]:
+    """What motion makes doubtful, and what of it nothing could show."""
+    said = []
+    if not reading.passed(gates.ALIGNMENT):
+        seen = next(gate.seen for gate in reading.gates if gate.name == gates.ALIGNMENT)
+        said.append(
+            f"The patient moved between the anterior and the posterior view ({seen}): "
+            "what depends on both views is limited."
+        )
+    still = [gate for gate in reading.gates if gate.name == STILL]
+    if still and not still[0].passed:
+        said.append(f"The patient did not lie still ({still[0].seen}): outlines and faint foci may be blurred.")
+    if not still:
+        said.append("Motion during the exposure that both views show alike cannot be told from the views.")
+    return said

@@ -61,7 +61,7 @@ def read_study(images: StudyImages, thresholds: Thresholds) -> Readings:
         chosen = images.with_role(role)
         if not chosen or isinstance(planar, PlanarReading):
             continue
-        outcome = read_planar(chosen, thresholds, colloid=colloid)
+        outcome = read_planar(chosen, thresholds, colloid=colloid, dynamic=images.with_role(Role.DYNAMIC))
         planar = outcome if planar is None or isinstance(outcome, PlanarReading) else planar
     return Readings(planar=planar, spect=_read_best_spect(images, thresholds))
 

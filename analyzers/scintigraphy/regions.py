@@ -23,6 +23,14 @@ _LARGE_SHARE_FRACTION = 0.25
 _LUNG_BLUR_MM = 9.0
 _LUNG_REACH_MM = 230.0
 _BASE_BELOW_DOME_MM = 60.0
+_BASE_MARGIN_FACTOR = 1.2
+_LOBE_IN_FRONT = 1.25
+# A rise is measured over twice this. As natural logarithms: how marked it must be, how far below the usual level of the
+# rows above the peak (most of them lung) the foot of the apex's rise lies, and how far below the peak a lung may be.
+_RISE_MM = 15.0
+_LEAST_RISE = 0.17
+_APEX_BELOW = 0.12
+_FAINTEST_LUNG = 2.2
 _LEAST_LUNG_MM2 = 1500.0
 _TRUNK_MARGIN_MM = 28.0
 
@@ -146,20 +154,21 @@ def _find_liver(pair: PlanarPair, thresholds: Thresholds) -> _HotOrgans | None:
     core = _most_cranial_large(coarse > 0.5 * coarse.max(), fine)
     if core is None:
         return None
-    lungs = thresholds.lung_margin_factor * _level_above(pair, fine, _top_row(core))
+    lungs = _level_above(pair, fine, _top_row(core))
     allowed = np.ones(fine.shape, np.bool_)
-    if lungs > thresholds.liver_edge_fraction * float(np.median(fine[core])):
+    floor = np.full(fine.shape, thresholds.lung_margin_factor * lungs)
+    if floor[0, 0] > thresholds.liver_edge_fraction * float(np.median(fine[core])):
         # Lungs so bright that outline and core would climb into them: nothing far above the step at the dome is liver.
-        # Elsewhere the steepest step may be the edge of a hot tumour, and is not asked for.
-        dome = _dome_row(fine, coarse, core)
-        lungs = thresholds.lung_margin_factor * _level_above(pair, fine, dome)
+        dome = _dome_row(fine, coarse, core, pair.pixel_mm)
+        lungs = _level_above(pair, fine, dome)
         allowed[: max(0, dome - round(_DOME_BLUR_MM / pair.pixel_mm))] = False
         core = core & allowed
+        floor = _lung_floor(pair, core, dome, lungs, thresholds)
     core_level = float(np.median(fine[core]))
     liver, hot, level = core, core, core_level
     for _ in range(6):
         # Never above most of the core's level, so that very bright lungs cannot make the liver vanish.
-        hot = (fine > min(max(thresholds.liver_edge_fraction * level, lungs), 0.7 * core_level)) & allowed
+        hot = (fine > np.minimum(np.maximum(thresholds.liver_edge_fraction * level, floor), 0.7 * core_level)) & allowed
         found = _most_cranial_large(hot, fine)
         if found is None or not found.any():
             return None
@@ -167,13 +176,52 @@ def _find_liver(pair: PlanarPair, thresholds: Thresholds) -> _HotOrgans | None:
     return _HotOrgans(liver_yx=np.asarray(ndimage.binary_fill_holes(liver), np.bool_), hot_yx=hot, level_counts=level)
 
 
-def _dome_row(fine_yx: NDArray[np.float64], coarse_yx: NDArray[np.float64], core_yx: NDArray[np.bool_]) -> int:
-    """Row of the steepest rise, from head to feet, towards the brightest row of the core's hottest columns."""
+def _lung_floor(
+    pair: PlanarPair, core_yx: NDArray[np.bool_], dome_row: int, lung_counts: float, thresholds: Thresholds
+) -> NDArray[np.float64]:
+    """What the liver's outline must exceed because of lungs, shape (rows, columns).
+
+    Above the dome well above the lungs. Below it nothing on the right, where all lung lies behind the liver. On the
+    left, beside the base of the lung, a thin left lobe may hardly be brighter than lung, but it lies in front: where
+    the anterior view is clearly brighter than over the lungs, nothing is asked either.
+    """
+    rows, columns = (np.arange(length) for length in core_yx.shape)
+    below_mm = (rows[:, None] - dome_row) * pair.pixel_mm
+    front, back = (ndimage.gaussian_filter(view, _LUNG_BLUR_MM / pair.pixel_mm) for view in pair.counts_yx)
+    ratio = front / np.maximum(back, 1e-3)
+    lung = (below_mm < -30.0) & (below_mm > -150.0) & (np.sqrt(front * back) > 0.5 * lung_counts)
+    usual = float(np.median(ratio[lung])) if lung.any() else 1.0
+    on_the_right = (columns < np.argwhere(core_yx)[:, 1].mean())[None, :]
+    free = (below_mm > _BASE_BELOW_DOME_MM) | ((below_mm >= 0.0) & (on_the_right | (ratio > _LOBE_IN_FRONT * usual)))
+    factor = np.where(below_mm < 0.0, thresholds.lung_margin_factor, _BASE_MARGIN_FACTOR)
+    return np.asarray(np.where(free, 0.0, factor * lung_counts), np.float64)
+
+
+def _dome_row(
+    fine_yx: NDArray[np.float64], coarse_yx: NDArray[np.float64], core_yx: NDArray[np.bool_], pixel_mm: float
+) -> int:
+    """Row of the most cranial marked rise between lung and liver, along the core's hottest columns.
+
+    Not the steepest rise: that may be the edge of a hot tumour. Rises from next to nothing are those at the apex.
+    """
     hottest = core_yx & (coarse_yx > 0.7 * coarse_yx[core_yx].max())
-    profile = fine_yx[:, hottest.any(axis=0)].mean(axis=1)
+    profile = np.log(np.maximum(fine_yx[:, hottest.any(axis=0)].mean(axis=1), 1.0))
     rows = np.flatnonzero(hottest.any(axis=1))
     peak = int(rows[0] + np.argmax(profile[rows[0] : rows[-1] + 1]))
-    return int(np.argmax(np.diff(profile[: peak + 1]))) if peak > 0 else int(rows[0])
+    step = max(1, round(_RISE_MM / pixel_mm))
+    middle = np.arange(step, peak + 1)
+    if not middle.size:
+        return int(rows[0])
+    above, below = profile[middle - step], profile[np.minimum(middle + step, peak)]
+    over = profile[: peak + 1]
+    usual = float(np.median(over[over > over.max() - _FAINTEST_LUNG]))
+    rise = np.where(above > usual - _APEX_BELOW, below - above, 0.0)
+    marked = rise >= max(_LEAST_RISE, 0.45 * float(rise.max()))
+    if not marked.any():
+        return int(rows[0])
+    first = int(np.argmax(marked))
+    last = first + int(np.argmin(np.append(marked[first:], False)))
+    return int(middle[first + int(np.argmax(rise[first:last]))])
 
 
 def _top_row(mask_yx: NDArray[np.bool_]) -> int:

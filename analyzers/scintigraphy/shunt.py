@@ -6,8 +6,8 @@ too high (scatter from the liver lies over the lungs, and lungs attenuate less).
 
 *Corrected*: from the photopeak alone, whether there are windows or not, so that it means the same in every study: the
 fitted halo of scatter is removed from both regions, the lung counts are divided by the share of lung
-that is not hidden by the liver, and multiplied by k, the ratio of attenuation factors of liver and lung:
-``k L' / (k L' + H')``. k differs between patients; its published range gives most of the interval.
+that is not hidden by the liver and by the scatter of their own, and multiplied by k, the ratio of attenuation factors
+of liver and lung: ``k L' / (k L' + H')``. k differs between patients; its published range gives most of the interval.
 """
 
 from __future__ import annotations
@@ -75,8 +75,13 @@ class _Sums:
     lung_halo: float
 
 
-def measure_shunt(pair: PlanarPair, regions: PlanarRegions, thresholds: Thresholds) -> LungShunt | NoShunt:
-    """Measure the lung shunt fraction of a pair of views, or say why not."""
+def measure_shunt(
+    pair: PlanarPair, regions: PlanarRegions, thresholds: Thresholds, *, left_lobe_alone: bool = False
+) -> LungShunt | NoShunt:
+    """Measure the lung shunt fraction of a pair of views, or say why not.
+
+    Where the left lobe alone holds the tracer, k is smaller and the interval wider.
+    """
     top = int(np.flatnonzero(pair.field_yx.any(axis=1))[0])
     above_mm = (regions.dome_row - top) * pair.pixel_mm
     if above_mm < thresholds.least_lung_field_mm:
@@ -99,14 +104,19 @@ def measure_shunt(pair: PlanarPair, regions: PlanarRegions, thresholds: Threshol
     counting = 0.5 * float(np.hypot(_relative_error(front, thresholds), _relative_error(back, thresholds)))
     spread = float(np.hypot(_Z_95 * counting, thresholds.lung_outline_fraction))
     raw = lungs / (lungs + liver)
-    ratio = thresholds.attenuation_factor / (1.0 - thresholds.hidden_lung_fraction) * lungs_primary / liver_primary
+    raw_uncertainty = float(np.hypot(spread * raw * (1.0 - raw), 0.003))
+    seen_of_lungs = (1.0 - thresholds.hidden_lung_fraction) * (1.0 + thresholds.lung_scatter_fraction)
+    ratio = thresholds.attenuation_factor / seen_of_lungs * lungs_primary / liver_primary
+    if left_lobe_alone:
+        ratio *= thresholds.left_lobe_alone_factor
+        spread = float(np.hypot(spread, thresholds.right_lobe_missing_error_fraction))
     low, high = _interval(ratio, spread, thresholds)
     if not seen:
         # Nothing stands out: the interval begins at none at all.
         low = 0.0
     return LungShunt(
         raw=raw,
-        raw_uncertainty=float(np.hypot(spread * raw * (1.0 - raw), 0.003)),
+        raw_uncertainty=raw_uncertainty,
         corrected=ratio / (1.0 + ratio),
         corrected_low=low,
         corrected_high=high,

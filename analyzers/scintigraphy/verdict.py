@@ -30,6 +30,10 @@ class Facts:
         Places of foci that may be extrahepatic perfusion or something else, with what else.
     missing_lobe : str
         ``left``, ``right``, or empty.
+    liver_shown_there_by : str
+        What shows liver in the place of the missing lobe (``the colloid scan``); empty where nothing does.
+    absent_lobe : str
+        ``left``, ``right``: a lobe without uptake in whose place a colloid scan shows no liver either; else empty.
     not_judged : str
         Why completeness cannot be judged; empty where it can.
     side_doubt : str
@@ -45,6 +49,8 @@ class Facts:
     extrahepatic: tuple[str, ...] = ()
     possible: tuple[str, ...] = ()
     missing_lobe: str = ""
+    liver_shown_there_by: str = ""
+    absent_lobe: str = ""
     not_judged: str = ""
     side_doubt: str = ""
     seen_on: str = "planar views"
@@ -76,7 +82,21 @@ def _tip_share(fraction: float) -> str:
 
 
 def _lobe(facts: Facts) -> str:
+    if facts.liver_shown_there_by:
+        return (
+            f"no uptake in the place of the {facts.missing_lobe} lobe: not perfused "
+            f"({facts.liver_shown_there_by} shows liver there)"
+        )
     return f"no uptake in the place of the {facts.missing_lobe} lobe: not perfused or resected"
+
+
+def _whole(facts: Facts) -> str:
+    if facts.absent_lobe:
+        return (
+            f"uptake in all of the liver that the colloid scan shows; it shows none in the place of the "
+            f"{facts.absent_lobe} lobe (resected?)"
+        )
+    return "uptake in both lobes of the liver"
 
 
 def _outside(facts: Facts) -> str:
@@ -155,9 +175,7 @@ TABLE: tuple[Row, ...] = (
         fits=lambda facts: bool(facts.possible),
         category=vocabulary.PERFUSION_INDETERMINATE,
         presence=Presence.INDETERMINATE,
-        sentence=lambda facts: _joined(
-            f"indeterminate: {_outside(facts)}", facts.not_judged or "uptake in both lobes of the liver"
-        ),
+        sentence=lambda facts: _joined(f"indeterminate: {_outside(facts)}", facts.not_judged or _whole(facts)),
     ),
     Row(
         name="completeness not judged",
@@ -171,7 +189,7 @@ TABLE: tuple[Row, ...] = (
         fits=lambda _: True,
         category=vocabulary.PERFUSION_COMPLETE,
         presence=Presence.PRESENT,
-        sentence=lambda facts: f"Uptake in both lobes of the liver; {_outside(facts)}.",
+        sentence=lambda facts: _joined(f"{_whole(facts)}; {_outside(facts)}"),
     ),
 )
 """Every verdict that the analyzer can give, in order of precedence; the last row always fits."""

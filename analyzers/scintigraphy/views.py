@@ -26,6 +26,7 @@ from analyzers.volume import PlanarView
 
 ANTERIOR = "anterior"
 POSTERIOR = "posterior"
+_LATERALS = frozenset({"left-lateral", "right-lateral"})
 _OPPOSITE = {ANTERIOR: POSTERIOR, POSTERIOR: ANTERIOR}
 _OUTLINE_TOLERANCE_PIXELS = 0.3
 _SEEN_FRACTION = 0.05
@@ -178,7 +179,7 @@ def pair_views(views: Sequence[PlanarView], thresholds: Thresholds = DEFAULTS) -
     if not candidates:
         return NoPair(reasons=("Anterior and posterior view have different matrices.",))
     best = max(candidates, key=_fitness)
-    unread = len(directed) - 2
+    unread = sum(view.direction not in _LATERALS for view in directed) - 2
     if unread:
         remarks = (*remarks, f"{unread} further view(s) were not read; the pair with the most counts was.")
     return _on_working_grid(best[0], best[1], remarks, views, thresholds)
@@ -269,14 +270,14 @@ def _on_working_grid(
         return NoPair(reasons=("The pixels of the views are not square.",))
     source_mm = float(np.mean(spacing_mm))
     binning = max(1, int(np.ceil(thresholds.least_pixel_mm / source_mm - 0.01)))
-    front_yx = _summed(front.counts, binning)
-    back_yx = _summed(back.counts[:, ::-1], binning)
+    front_yx = summed_counts(front.counts, binning)
+    back_yx = summed_counts(back.counts[:, ::-1], binning)
     scatter: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     front_scatter, back_scatter = (scatter_under(view, every_view, source_mm) for view in (front, back))
     scale, timing = posterior_scale(front, back)
     corrections = tuple(f"depth from {words}" for words in timing)
     if front_scatter is not None and back_scatter is not None:
-        scatter = (_summed(front_scatter.counts, binning), _summed(back_scatter.counts[:, ::-1], binning))
+        scatter = (summed_counts(front_scatter.counts, binning), summed_counts(back_scatter.counts[:, ::-1], binning))
         corrections = (f"scatter by {front_scatter.words}", *corrections)
     corrections += tuple(f"{name} by the camera" for name in camera_corrections(front.header))
     return PlanarPair(
@@ -300,7 +301,7 @@ def _spacing_mm(view: PlanarView) -> tuple[float, float] | None:
     return spacing_mm if spacing_mm is not None and min(spacing_mm) > 0 else None
 
 
-def _summed(counts: NDArray[np.float32] | NDArray[np.float64], binning: int) -> NDArray[np.float64]:
+def summed_counts(counts: NDArray[np.float32] | NDArray[np.float64], binning: int) -> NDArray[np.float64]:
     """Block sums; edges are padded with zeros so that no count is lost."""
     rows, columns = counts.shape
     padded = np.pad(counts.astype(np.float64), ((0, -rows % binning), (0, -columns % binning)))

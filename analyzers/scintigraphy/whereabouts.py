@@ -28,6 +28,11 @@ _UNDER_THE_SKIN = 8.0
 _PUMP_BELOW_DOME_MM = 100.0
 _POCKET_BRIGHT_FRACTION = 0.3
 _TIP_BELOW_LIVER_MM = 10.0
+_TIP_FROM_LIVER_MM = 25.0
+# A point through a camera is two widths of its blur wide at most, where it is fainter than a liver too.
+_TIP_PEAK_FRACTION = 0.8
+_POINT_MM = 28.0
+_POINT_PEAK_FRACTION = 0.5
 KIDNEY_FAINT_FRACTION = 0.2
 NECK_ABOVE_DOME_MM = 160.0
 """From here on, in the middle and superficial, lies the thyroid: lungs are 160 to 230 mm high above the dome."""
@@ -205,8 +210,10 @@ def _right_flank(focus: PlanarFocus, place: str) -> Whereabouts:
 
 
 def _central(focus: PlanarFocus, left_mm: float, below_liver_mm: float, place: str) -> Whereabouts:
-    near = below_liver_mm < _TIP_BELOW_LIVER_MM
-    if near and focus.long_axis_mm < _COMPACT_MM and focus.peak_fraction > 0.8:
+    near = below_liver_mm < _TIP_BELOW_LIVER_MM and focus.from_liver_mm < _TIP_FROM_LIVER_MM
+    compact = focus.long_axis_mm < _COMPACT_MM and focus.peak_fraction > _TIP_PEAK_FRACTION
+    point = focus.long_axis_mm < _POINT_MM and focus.peak_fraction > _POINT_PEAK_FRACTION
+    if near and (compact or point):
         return Whereabouts(
             origin=Origin.DEVICE,
             site=vocabulary.CATHETER,

@@ -39,7 +39,7 @@ class TrueFocus:
     mask_yx: NDArray[np.bool_]
     pixel_mm: float
     clear_fraction: float
-    """Part of the mask that lies clear of the liver's projection."""
+    """Part of the mask that lies clear of the liver's projection, in the view that shows most of it clear."""
 
     @property
     def is_target(self) -> bool:
@@ -61,11 +61,13 @@ class Patient:
     case: tuple[str, ...]
     images: StudyImages
     foci: tuple[TrueFocus, ...]
+    lung_shunt_fraction: float
+    left_share_fraction: float
 
 
-def patient(seed: int, model: Model, folder: Path) -> Patient:
+def patient(seed: int, model: Model, folder: Path, extra: tuple[str, ...] = ()) -> Patient:
     """Make a patient by seed, or take the one that an earlier run left in the folder."""
-    case = drawn_case(seed)
+    case = tuple(sorted({*drawn_case(seed), *extra}))
     place = folder / f"{model}-{seed}"
     if not (place / "truth.json").is_file():
         make_phantom(PhantomRequest(kind="scintigraphy", seed=seed, variants=case, model=model), place)
@@ -73,27 +75,39 @@ def patient(seed: int, model: Model, folder: Path) -> Patient:
     acceptance = ANALYZER.accepts(study.summary)
     assert isinstance(acceptance, Accept)
     truth = json.loads((place / "truth.json").read_text(encoding="utf-8"))
-    liver, pixel_mm = _anterior(place / "masks" / "liver.nii.gz")
-    far_mm = ndimage.distance_transform_edt(~liver) * pixel_mm
+    liver, pixel_mm = _views(place / "masks" / "liver.nii.gz")
+    far_mm = [ndimage.distance_transform_edt(~plane) * pixel_mm for plane in liver]
     foci = []
     for entry in truth["foci"]:
         path = place / "masks" / f"focus_{entry['name'].replace(' ', '_')}.nii.gz"
         if not path.is_file():
             continue
-        mask, _ = _anterior(path)
+        masks, _ = _views(path)
         foci.append(
             TrueFocus(
                 name=entry["name"],
                 origin=entry["origin"],
                 liver_share_fraction=float(entry["liver_share_fraction"]),
-                mask_yx=mask,
+                mask_yx=masks[0],
                 pixel_mm=pixel_mm,
-                clear_fraction=float((far_mm[mask] >= CLEAR_MM).mean()) if mask.any() else 0.0,
+                clear_fraction=max(
+                    float((far[mask] >= CLEAR_MM).mean()) if mask.any() else 0.0
+                    for far, mask in zip(far_mm, masks, strict=True)
+                ),
             )
         )
-    return Patient(seed=seed, case=case, images=study.with_roles(acceptance.roles), foci=tuple(foci))
+    true = {entry["key"]: float(entry["value"]) for entry in truth["measurements"]}
+    return Patient(
+        seed=seed,
+        case=case,
+        images=study.with_roles(acceptance.roles),
+        foci=tuple(foci),
+        lung_shunt_fraction=true["lung_shunt_fraction"],
+        left_share_fraction=float(truth["structures"]["left_lobe_share_of_liver_activity"]),
+    )
 
 
-def _anterior(path: Path) -> tuple[NDArray[np.bool_], float]:
+def _views(path: Path) -> tuple[NDArray[np.bool_], float]:
+    """All planes of a mask, one for each view, anterior first, and the pixel's edge in mm."""
     image = nibabel.nifti1.Nifti1Image.from_filename(path)
-    return np.asarray(image.dataobj).transpose(2, 1, 0)[0] > 0, abs(float(np.asarray(image.affine)[0, 0]))
+    return np.asarray(image.dataobj).transpose(2, 1, 0) > 0, abs(float(np.asarray(image.affine)[0, 0]))

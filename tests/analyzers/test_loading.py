@@ -526,7 +526,18 @@ def test_planar_views_keep_their_counts_unmirrored_and_name_window_and_time(tmp_
     assert (posterior.duration_s, posterior.energy_window, posterior.window_kev) == (300.0, 1, (126.0, 154.0))
 
 
-@pytest.mark.parametrize("kind", ["DYNAMIC", "TOMO", "GATED TOMO"])
+def test_time_slices_of_a_dynamic_series_are_views_in_the_order_of_their_frames(tmp_path: Path) -> None:
+    counts = np.arange(2 * 6 * 8).reshape(2, 6, 8)
+    dataset = sample.planar(counts, detectors=[1, 1])
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "DYNAMIC", "EMISSION"]
+
+    series = loaded(tmp_path, [dataset])
+
+    assert [view.frame.frame for view in series.views] == [1, 2]
+    assert all(np.array_equal(view.counts, plane) for view, plane in zip(series.views, counts, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["TOMO", "GATED TOMO"])
 def test_other_frames_of_nuclear_medicine_are_refused_by_name(tmp_path: Path, kind: str) -> None:
     dataset = sample.planar(np.zeros((2, 6, 8), int), detectors=[1, 2])
     dataset.ImageType = ["ORIGINAL", "PRIMARY", kind, "EMISSION"]

@@ -1,5 +1,7 @@
 """Headers as real archives hold them: the same answer, or a reason."""
 
+import functools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +45,13 @@ def shunt_of(result: AnalysisResult) -> float:
     return next(m.value for m in result.measurements if m.key == "lung_shunt_fraction_corrected")
 
 
+@functools.cache
+def plain_shunt() -> float:
+    """What the same phantom gives with its headers as they are."""
+    with tempfile.TemporaryDirectory() as folder:
+        return shunt_of(edited(Path(folder), lambda _: None))
+
+
 def without_direction(dataset: Dataset) -> None:
     for item in dataset.DetectorInformationSequence:
         for keyword in ("StartAngle", "ViewCodeSequence"):
@@ -70,7 +79,7 @@ def test_views_are_known_from_words_of_any_language(tmp_path: Path, front: str, 
 
     result = edited(tmp_path / "p", edit, "views-by-text")
 
-    assert shunt_of(result) == pytest.approx(0.102, abs=0.005)
+    assert shunt_of(result) == pytest.approx(plain_shunt(), abs=0.005)
     assert isinstance(result, Assessed)
     assert "The direction of the views is known from: text." in result.limitations
 
@@ -83,7 +92,7 @@ def test_angles_counted_from_in_front_without_frame_of_reference_are_put_right(t
             item.StartAngle = str((0, 180)[number])
         del dataset.FrameOfReferenceUID
 
-    assert shunt_of(edited(tmp_path / "p", edit)) == pytest.approx(0.102, abs=0.005)
+    assert shunt_of(edited(tmp_path / "p", edit)) == pytest.approx(plain_shunt(), abs=0.005)
 
 
 @pytest.mark.parametrize("dose", ["0", None])
@@ -92,7 +101,7 @@ def test_no_number_needs_a_dose(tmp_path: Path, dose: str | None) -> None:
         for item in dataset.RadiopharmaceuticalInformationSequence:
             item.RadionuclideTotalDose = dose
 
-    assert shunt_of(edited(tmp_path / "p", edit)) == pytest.approx(0.102, abs=0.005)
+    assert shunt_of(edited(tmp_path / "p", edit)) == pytest.approx(plain_shunt(), abs=0.005)
 
 
 def empty(dataset: Dataset) -> None:

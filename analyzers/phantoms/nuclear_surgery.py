@@ -1,0 +1,21 @@
+"""What surgery took away: half of the liver, or the spleen."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from analyzers.phantoms.nuclear_body import NuclearBody
+from analyzers.phantoms.request import PhantomRequest
+
+
+def after_surgery(body: NuclearBody, request: PhantomRequest) -> NuclearBody:
+    """The body without the lobe or the spleen that the variants name; soft tissue fills the place."""
+    solids = dict(body.solids)
+    right = body.right_lobe_share_zyx
+    if request.has("left-hepatectomy"):
+        solids["liver"] = solids["liver"].times(right)
+    if request.has("right-hepatectomy"):
+        solids["liver"] = solids["liver"].times(np.asarray(1.0 - right, np.float32))
+    if request.has("splenectomy"):
+        solids["spleen"] = solids["spleen"].times(np.zeros_like(solids["spleen"].occupancy_zyx))
+    return replace(body, solids=solids)
