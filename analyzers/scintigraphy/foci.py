@@ -21,6 +21,7 @@ from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.views import PlanarPair
 
 _FOCUS_BLUR_MARGIN_MM = 6.0
+_LUNG_BLUR_MARGIN_MM = 10.0
 _SKIRT_FRACTION = 0.2
 _SKIRT_REACH_MM = 30.0
 _SHALLOW_RADIUS_MM = 14.0
@@ -128,7 +129,8 @@ def _measure(
     height = float(surface.excess_yx[place])
     floor = 1.05 * pass_height(surface.excess_yx, place, surface.core_yx)
     # Lungs half as bright as a spleen below them are no part of it.
-    excess_yx = np.where(regions.lungs_yx, 0.0, surface.excess_yx)
+    lungs = dilated(regions.lungs_yx, _LUNG_BLUR_MARGIN_MM, pair.pixel_mm)
+    excess_yx = np.where(lungs & ~_disc(lungs.shape, place, pair), 0.0, surface.excess_yx)
     mask = part_above(excess_yx, max(FOCUS_EDGE_FRACTION * height, floor), place)
     if mask.sum() < 2:
         # Next to no valley: the surroundings of the peak stand for it, and its share is a guess.

@@ -90,12 +90,16 @@ def _with_pertechnetate(
         return tuple(foci)
     kidney = vocabulary.KIDNEY in sites
     wide_stomach = any(item.whereabouts.site == vocabulary.STOMACH and _is_like_a_whole_stomach(item) for item in foci)
-    foci = [_perhaps_left_kidney(item) if kidney or wide_stomach or _is_a_faint_flank(item) else item for item in foci]
+    unseen = "as free pertechnetate would be, and the neck is not in the field"
+    foci = [
+        _perhaps_left_kidney(item, unseen) if kidney or wide_stomach or _is_a_faint_flank(item) else item
+        for item in foci
+    ]
     return tuple(_perhaps_pertechnetate(item, wide_stomach=wide_stomach) for item in foci)
 
 
-def _perhaps_left_kidney(item: LocatedFocus) -> LocatedFocus:
-    """A faint spleen beside a kidney or a marked stomach wall may be the left kidney; the neck would tell."""
+def _perhaps_left_kidney(item: LocatedFocus, beside: str) -> LocatedFocus:
+    """A faint spleen beside what free pertechnetate marks may be the left kidney."""
     where = item.whereabouts
     if (
         where.site != vocabulary.SPLEEN
@@ -107,12 +111,13 @@ def _perhaps_left_kidney(item: LocatedFocus) -> LocatedFocus:
         where,
         origin=Origin.AMBIGUOUS,
         words="spleen, or left kidney with free pertechnetate",
-        reason=f"{where.reason}; faint, beside what free pertechnetate marks as well, and the neck is not in the field",
+        reason=f"{where.reason}; faint, {beside}",
     )
     return replace(item, whereabouts=found)
 
 
 def _named_pertechnetate(item: LocatedFocus, with_words: str) -> LocatedFocus:
+    item = _perhaps_left_kidney(item, with_words)
     where = item.whereabouts
     if where.site == vocabulary.THYROID or where.site in _URINARY:
         return replace(item, whereabouts=replace(where, origin=Origin.PERTECHNETATE))

@@ -22,6 +22,7 @@ from analyzers.scintigraphy.views import PlanarPair
 _BLUR_MM = 6.0
 _PEAK_DISTANCE_MM = 14.0
 _LUNG_MARGIN_MM = 12.0
+_OUTSHINES_LUNG = 2.0
 _SADDLE_STEPS = 14
 _TIGHT_FRACTION = 0.45
 _LOOSE_FRACTION = 0.20
@@ -90,7 +91,7 @@ def find_peaks(
     for number, (own, other) in enumerate((surfaces, surfaces[::-1])):
         maxima = significant_maxima(own, pair, thresholds)
         for place in (*maxima, *_tails(own, maxima, pair, thresholds)):
-            if lungs[place]:
+            if lungs[place] and not _outshines_lung(own, place, regions):
                 continue
             ratio = (float(own.excess_yx[place]) / own.level) / max(float(other.excess_yx[place]) / other.level, 1e-3)
             evidence = PeakEvidence(
@@ -105,6 +106,13 @@ def find_peaks(
             )
             found.append(Peak(row_col=place, view=number, surface=own, evidence=evidence))
     return tuple(found)
+
+
+def _outshines_lung(surface: Surface, place: tuple[int, int], regions: PlanarRegions) -> bool:
+    """Whether a place below the dome is far brighter than lung, as a spleen under the base of one is."""
+    if not regions.lungs_yx.any() or place[0] <= regions.dome_row:
+        return False
+    return float(surface.excess_yx[place]) > _OUTSHINES_LUNG * float(np.median(surface.excess_yx[regions.lungs_yx]))
 
 
 def surface_of(

@@ -270,9 +270,9 @@ def _wrong_tracer(series: Sequence[LoadedSeries]) -> tuple[str, ...]:
             tracer = tracer_of(instance)
             if len(tracer.nuclides) > 1:
                 reasons.append(
-                    f"Two nuclides were imaged together ({', '.join(tracer.nuclides)}): "
+                    f"Two nuclides were imaged together ({', '.join(tracer.nuclides).replace('^', '')}): "
                     "counts of one lie under the other."
                 )
             elif tracer.is_technetium is False:
-                reasons.append(f"The nuclide is not Tc-99m but {tracer.nuclides[0]}.")
+                reasons.append(f"The nuclide is not Tc-99m but {tracer.nuclides[0].replace('^', '')}.")
     return tuple(dict.fromkeys(reasons))

@@ -27,10 +27,13 @@ _BASE_MARGIN_FACTOR = 1.2
 _LOBE_IN_FRONT = 1.25
 # A rise is measured over twice this. As natural logarithms: how marked it must be, how far below the usual level of the
 # rows above the peak (most of them lung) the foot of the apex's rise lies, and how far below the peak a lung may be.
+# A rise by a third is marked however much steeper the edge of a tumour is.
 _RISE_MM = 15.0
 _LEAST_RISE = 0.17
+_MARKED_RISE = 0.3
+_LIVER_REACHED = 0.3
 _APEX_BELOW = 0.12
-_FAINTEST_LUNG = 2.2
+_FAINTEST_LUNG = 3.3
 _LEAST_LUNG_MM2 = 1500.0
 _TRUNK_MARGIN_MM = 28.0
 
@@ -216,12 +219,15 @@ def _dome_row(
     over = profile[: peak + 1]
     usual = float(np.median(over[over > over.max() - _FAINTEST_LUNG]))
     rise = np.where(above > usual - _APEX_BELOW, below - above, 0.0)
-    marked = rise >= max(_LEAST_RISE, 0.45 * float(rise.max()))
-    if not marked.any():
-        return int(rows[0])
-    first = int(np.argmax(marked))
-    last = first + int(np.argmin(np.append(marked[first:], False)))
-    return int(middle[first + int(np.argmax(rise[first:last]))])
+    marked = rise >= max(_LEAST_RISE, min(0.45 * float(rise.max()), _MARKED_RISE))
+    reached = usual + _LIVER_REACHED * (float(np.median(profile[rows])) - usual)
+    labels, count = ndimage.label(marked)
+    for number in range(1, count + 1):
+        run = np.flatnonzero(labels == number)
+        # A patch of lung rises as well, but not far towards the liver.
+        if float(below[run].max()) >= reached:
+            return int(middle[run[int(np.argmax(rise[run]))]])
+    return int(rows[0])
 
 
 def _top_row(mask_yx: NDArray[np.bool_]) -> int:
