@@ -28,6 +28,7 @@ _LEFT_LOBE_OR_EXCHANGED = (
     "resected), or the names of the views are exchanged?"
 )
 _LEFT_LOBE_FRONT = 1.6
+_INSEPARABLE = "; may be liver or a tumor in it"
 _NO_PLANAR = "whether both lobes are perfused is not judged without planar views or a CT"
 
 
@@ -201,5 +202,5 @@ def _place(located: LocatedFocus) -> str:
     focus = located.focus
     if located.whereabouts.origin is Origin.PHYSIOLOGIC:
         return f"uptake like that of the {located.whereabouts.words} ({100 * focus.share_fraction:.1f} %)"
-    doubt = "" if focus.stands_apart or located.whereabouts.origin is Origin.AMBIGUOUS else ", not apart from the liver"
+    doubt = "" if focus.stands_apart or located.whereabouts.origin is Origin.AMBIGUOUS else _INSEPARABLE
     return f"{located.whereabouts.words} ({100 * focus.share_fraction:.1f} % of the liver's counts{doubt})"

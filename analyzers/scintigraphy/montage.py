@@ -28,6 +28,7 @@ _LINE_IN = 0.163
 _TITLE_IN = 0.4
 _DPI = 100
 _TEXT_WIDTH = 62
+_BOLD_TEXT_WIDTH = 54
 _LABELS = {
     "lung_shunt_fraction": "Lung shunt, uncorrected",
     "lung_shunt_fraction_corrected": "Lung shunt, corrected for scatter and attenuation",
@@ -42,6 +43,13 @@ _LABELS = {
     "extrahepatic_focus_count": "Extrahepatic foci, planar",
     "extrahepatic_focus_count_spect": "Extrahepatic foci, SPECT",
 }
+_COLLOID = "liver-by-colloid"
+_LEGEND = (
+    ("liver", "green liver"),
+    (_COLLOID, "dashed liver by colloid"),
+    ("lung", "blue lungs"),
+    ("focus-", "red or purple foci, numbered"),
+)
 _PLANAR_ROLES = (Role.PLANAR_MAA, Role.WHOLE_BODY, Role.PLANAR_COLLOID)
 
 
@@ -72,7 +80,7 @@ def _views_to_show(images: StudyImages, result: Assessed | NotAssessable) -> tup
 def _planar_page(views: Sequence[PlanarView], result: Assessed | NotAssessable) -> Picture:
     regions = result.regions if isinstance(result, Assessed) else ()
     lines = _lines(result)
-    frames = [_shown(view, regions) for view in views]
+    frames = _equally_high([_shown(view, regions) for view in views])
     width_in = 0.305 * _WIDTH_IN
     heights_in = [width_in * (bottom - top) / max(right - left, 1.0) for top, bottom, left, right in frames]
     # The page is as high as its pictures or its text need.
@@ -122,6 +130,14 @@ def _draw_view(
         )  # fmt: skip
 
 
+def _equally_high(frames: list[tuple[float, float, float, float]]) -> list[tuple[float, float, float, float]]:
+    """The same rows and as many columns of every view, so that heights can be compared from picture to picture."""
+    top, bottom = min(frame[0] for frame in frames), max(frame[1] for frame in frames)
+    width = max(right - left for _, _, left, right in frames)
+    middles = [(left + right) / 2.0 for _, _, left, right in frames]
+    return [(top, bottom, middle - width / 2.0, middle + width / 2.0) for middle in middles]
+
+
 def _shown(view: PlanarView, regions: Sequence[Region]) -> tuple[float, float, float, float]:
     """What to show of a view: all that holds counts, but of a whole-body scan only where regions are, and around."""
     top, bottom, left, right = _occupied(view.counts)
@@ -153,7 +169,8 @@ def _draw_region(axes: Axes, region: Region, frame: FrameRef, *, dark: bool) -> 
         if outline.frame != frame:
             continue
         points = np.asarray((*outline.points_col_row, outline.points_col_row[0]))
-        axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.4)
+        line = "--" if region.name == _COLLOID else "-"
+        axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.4, linestyle=line)
         if region.name.startswith("focus-"):
             axes.annotate(
                 region.name.removeprefix("focus-"), (float(points[:, 0].max()), float(points[:, 1].min())),
@@ -176,8 +193,9 @@ def _lines(result: Assessed | NotAssessable) -> list[tuple[str, str, str]]:
     """Text, colour and weight of every line."""
     lines: list[tuple[str, str, str]] = []
     if isinstance(result, Assessed):
-        lines += [(text, "black", "bold") for text in textwrap.wrap(result.conclusion, _TEXT_WIDTH)]
+        lines += [(text, "black", "bold") for text in textwrap.wrap(result.conclusion, _BOLD_TEXT_WIDTH)]
         lines.append(("", "black", "normal"))
+        lines += [(text, "#505050", "normal") for text in textwrap.wrap(_legend(result), _TEXT_WIDTH)]
         for measurement in result.measurements:
             if measurement.subject is None or measurement.subject == "liver":
                 lines += [(text, "black", "normal") for text in textwrap.wrap(in_words(measurement), _TEXT_WIDTH)]
@@ -197,6 +215,13 @@ def _lines(result: Assessed | NotAssessable) -> list[tuple[str, str, str]]:
         for limitation in result.limitations:
             lines += [(text, "#505050", "normal") for text in textwrap.wrap(limitation, _TEXT_WIDTH)]
     return lines
+
+
+def _legend(result: Assessed) -> str:
+    """What the outlines mean, as far as they are drawn."""
+    names = {region.name for region in result.regions}
+    drawn = [words for start, words in _LEGEND if any(name.startswith(start) for name in names)]
+    return f"Outlines: {', '.join(drawn)}." if drawn else ""
 
 
 def in_words(measurement: Measurement) -> str:

@@ -25,6 +25,7 @@ from analyzers.scintigraphy.whereabouts import LocatedFocus, Origin
 _METHOD_RAW = "Geometric mean, body background subtracted"
 _METHOD_CORRECTED = "Geometric mean, scatter and attenuation corrected"
 _LIVER_RGB = (0, 158, 115)
+_COLLOID_RGB = (230, 159, 0)
 _LUNG_RGB = (86, 180, 233)
 _FOCUS_RGB = (213, 94, 0)
 _DEVICE_RGB = (204, 121, 167)
@@ -62,6 +63,16 @@ def planar_regions(reading: PlanarReading) -> tuple[Region, ...]:
             rgb=_LIVER_RGB,
         )
     ]
+    if reading.colloid is not None:
+        regions.append(
+            Region(
+                name="liver-by-colloid",
+                label="Liver as the colloid scan outlines it",
+                type=vocabulary.LIVER,
+                outlines=pair.outlines(reading.colloid.liver_yx),
+                rgb=_COLLOID_RGB,
+            )
+        )
     columns = np.arange(pair.field_yx.shape[1])[None, :]
     right_side = columns < reading.landmarks.midline_col
     for name, label, side, mask in (
@@ -324,7 +335,7 @@ def _share_words(focus: PlanarFocus) -> str:
 def _nearness(focus: PlanarFocus) -> str:
     if focus.clear_of_liver:
         return ""
-    return ", beside the liver" if focus.stands_apart else ", not apart from the liver"
+    return ", beside the liver" if focus.stands_apart else ", not separable from the liver"
 
 
 def corrections_sentence(pair: PlanarPair) -> str:

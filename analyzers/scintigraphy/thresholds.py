@@ -117,7 +117,7 @@ class Thresholds:
     the subtraction left (derived: a third of the 4 to 5 % that colloid leaves in a spleen)."""
     focus_probability: float = 0.15
     """A peak that is less probably a focus of its own is left to the liver (measured: the operating point of
-    docs/benchmarks/scintigraphy-foci.md)."""
+    docs/benchmarks/scintigraphy.md)."""
     sure_focus_probability: float = 0.85
     """From here on a focus is called present, and below possible (derived: one in seven may be wrong)."""
     tip_peak_fraction: float = 1.4

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from analyzers import vocabulary
 from analyzers.contract import Code, Presence
 
+_MISSED = {"planar views": ", which show about 30 % of it"}
+"""What a reader of the headline alone must know of the views behind "none detected"."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -103,7 +106,7 @@ def _outside(facts: Facts) -> str:
     return {
         Presence.PRESENT: f"extrahepatic activity suspected: {'; '.join(facts.extrahepatic)}",
         Presence.INDETERMINATE: f"possible extrahepatic activity: {'; '.join(facts.possible)}",
-        Presence.ABSENT: f"no extrahepatic activity detected on {facts.seen_on}",
+        Presence.ABSENT: f"no extrahepatic activity detected on {facts.seen_on}{_MISSED.get(facts.seen_on, '')}",
     }[_presence_by_foci(facts)]
 
 
@@ -154,7 +157,9 @@ TABLE: tuple[Row, ...] = (
         fits=lambda facts: bool(facts.extrahepatic),
         category=vocabulary.PERFUSION_EXTRAHEPATIC,
         presence=Presence.PRESENT,
-        sentence=lambda facts: _joined(_outside(facts), _lobe(facts) if facts.missing_lobe else ""),
+        sentence=lambda facts: _joined(
+            _outside(facts), _lobe(facts) if facts.missing_lobe else facts.not_judged or _whole(facts)
+        ),
     ),
     Row(
         name="a lobe seems to be missing where completeness is not judged",

@@ -19,8 +19,8 @@ KEY_MEASUREMENTS: Mapping[str, tuple[str, ...]] = {
 _MEASURED_TOLERANCES: Mapping[str, tuple[float, str]] = {
     "lung_shunt_fraction_corrected": (
         0.02,
-        "95 % limits in 84 evaluation phantoms: -1.7 to +1.9 percentage points "
-        "(docs/benchmarks/scintigraphy-first.md), so one seed in twenty may miss it.",
+        "95 % limits up to a true shunt of 15 %: less than 2 percentage points either way "
+        "(docs/benchmarks/scintigraphy.md), so one seed in twenty may miss it.",
     )
 }
 """Tighter than a synthetic study's own, where a benchmark says how near the measurement comes: value, reason.

@@ -53,27 +53,27 @@ ROWS: dict[str, tuple[Facts, Code, Presence, str]] = {
         Facts(side_doubt=SIDE, missing_lobe="right"),
         vocabulary.PERFUSION_INDETERMINATE,
         Presence.ABSENT,
-        f"Indeterminate: {SIDE} No extrahepatic activity detected on planar views.",
+        f"Indeterminate: {SIDE} No extrahepatic activity detected on planar views, which show about 30 % of it.",
     ),
     "extrahepatic activity suspected": (
         Facts(extrahepatic=(STOMACH,)),
         vocabulary.PERFUSION_EXTRAHEPATIC,
         Presence.PRESENT,
-        f"Extrahepatic activity suspected: {STOMACH}.",
+        f"Extrahepatic activity suspected: {STOMACH}. Uptake in both lobes of the liver.",
     ),
     "a lobe seems to be missing where completeness is not judged": (
         Facts(missing_lobe="left", not_judged=NOT_JUDGED),
         vocabulary.PERFUSION_INDETERMINATE,
         Presence.ABSENT,
         f"Indeterminate: {NOT_JUDGED}. No uptake in the place of the left lobe: not perfused or resected. "
-        "No extrahepatic activity detected on planar views.",
+        "No extrahepatic activity detected on planar views, which show about 30 % of it.",
     ),
     "a lobe is missing": (
         Facts(missing_lobe="left"),
         vocabulary.PERFUSION_INCOMPLETE,
         Presence.ABSENT,
         "Incomplete perfusion: no uptake in the place of the left lobe: not perfused or resected. "
-        "No extrahepatic activity detected on planar views.",
+        "No extrahepatic activity detected on planar views, which show about 30 % of it.",
     ),
     "possible extrahepatic activity": (
         Facts(possible=(SPLEEN,)),
@@ -85,7 +85,7 @@ ROWS: dict[str, tuple[Facts, Code, Presence, str]] = {
         Facts(not_judged=NOT_JUDGED),
         vocabulary.PERFUSION_INDETERMINATE,
         Presence.ABSENT,
-        f"Indeterminate: {NOT_JUDGED}. No extrahepatic activity detected on planar views.",
+        f"Indeterminate: {NOT_JUDGED}. No extrahepatic activity detected on planar views, which show about 30 % of it.",
     ),
     "complete": (
         Facts(seen_on="planar views and SPECT"),
@@ -143,3 +143,24 @@ def test_only_a_study_without_any_doubt_is_called_complete() -> None:
     ]
 
     assert {replace(facts, pertechnetate=False) for facts in complete} == {Facts()}
+
+
+def test_a_lobe_that_a_colloid_scan_shows_is_called_not_perfused_and_no_longer_perhaps_resected() -> None:
+    pattern = perfusion_pattern(Facts(missing_lobe="right", liver_shown_there_by="the colloid scan"))
+
+    assert pattern.category == vocabulary.PERFUSION_INCOMPLETE
+    assert "not perfused (the colloid scan shows liver there)" in pattern.sentence
+    assert "resected" not in pattern.sentence
+
+
+def test_a_lobe_that_is_not_there_leaves_the_perfusion_complete() -> None:
+    pattern = perfusion_pattern(Facts(absent_lobe="left"))
+
+    assert pattern.category == vocabulary.PERFUSION_COMPLETE
+    assert "both lobes" not in pattern.sentence
+    assert "none in the place of the left lobe (resected?)" in pattern.sentence
+
+
+def test_a_negative_headline_on_planar_views_alone_says_how_little_they_show() -> None:
+    assert "about 30 %" in perfusion_pattern(Facts()).sentence
+    assert "about 30 %" not in perfusion_pattern(Facts(seen_on="planar views and SPECT")).sentence
