@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from analyzers.cta.patient_grid import PatientGrid
-from analyzers.cta.spine import Spine
+from analyzers.ct_anatomy.patient_grid import PatientGrid
+from analyzers.ct_anatomy.spine import Spine
 from analyzers.cta.thresholds import AortaThresholds
 
 _SMOOTHING_MM = 1.5

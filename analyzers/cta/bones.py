@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from analyzers.cta.body import Body
-from analyzers.cta.patient_grid import PatientGrid
-from analyzers.cta.spine import Spine
-from analyzers.cta.thresholds import TissueThresholds
+from analyzers.ct_anatomy.body import Body
+from analyzers.ct_anatomy.patient_grid import PatientGrid
+from analyzers.ct_anatomy.spine import Spine
+from analyzers.ct_anatomy.thresholds import TissueThresholds
 
 _CORTEX_SHARE = 0.12
 """Share of source voxels: noise on enhanced blood stays below."""

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from analyzers import vocabulary
+from analyzers.ct_anatomy.patient_grid import field_on_source, share_on_grid
 from analyzers.cta.bones import find_bones
 from analyzers.cta.lumen import lumen_mask, lumen_sections
 from analyzers.cta.part import Part, segment
-from analyzers.cta.patient_grid import field_on_source, share_on_grid
 from analyzers.cta.scan import Scan
 from analyzers.cta.thresholds import CtaThresholds
 

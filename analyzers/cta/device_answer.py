@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from analyzers import vocabulary
 from analyzers.contract import Code, Finding, Measurement, Presence
-from analyzers.cta.body import at_field_border
+from analyzers.ct_anatomy.body import at_field_border
 from analyzers.cta.bones_answer import bones_on_source
 from analyzers.cta.catheter import Catheter, CatheterSearch, catheter_mask, trace_catheter
 from analyzers.cta.lumen import lumen_mask, lumen_sections

@@ -8,14 +8,14 @@ from scipy import ndimage
 
 from analyzers import vocabulary
 from analyzers.contract import Gate
-from analyzers.cta.body import at_field_border
-from analyzers.cta.liver import find_liver
+from analyzers.ct_anatomy.body import at_field_border
+from analyzers.ct_anatomy.liver import find_liver
+from analyzers.ct_anatomy.patient_grid import mask_on_source, share_on_grid
+from analyzers.ct_anatomy.thresholds import LiverThresholds
 from analyzers.cta.lumen import LumenSection, lumen_mask
 from analyzers.cta.part import SCALE_DOUBT_HU, Part, frames_of, measurement, segment
-from analyzers.cta.patient_grid import mask_on_source, share_on_grid
 from analyzers.cta.phase import Phase
 from analyzers.cta.scan import Scan
-from analyzers.cta.thresholds import LiverThresholds
 
 _BORDER_DOUBT_MM = 1.0
 """Uncertainty of the outline's place: about a third of the organ grid's voxel, one pixel of the source."""

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analyzers.contract import Assessed, FrameRef, Grade, Interval, Measurement, NotAssessable, Picture, Segment
+from analyzers.ct_anatomy.patient_grid import PatientGrid, patient_grid, share_on_grid
 from analyzers.cta.expectations import READ_ROLES
-from analyzers.cta.patient_grid import PatientGrid, patient_grid, share_on_grid
 from analyzers.volume import StudyImages, Volume
 
 _PAGE_GRID_MM = 1.75

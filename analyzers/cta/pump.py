@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from analyzers.cta.body import Body
+from analyzers.ct_anatomy.body import Body
+from analyzers.ct_anatomy.patient_grid import PatientGrid
 from analyzers.cta.metal import MetalPiece, metal_pieces
-from analyzers.cta.patient_grid import PatientGrid
 from analyzers.cta.thresholds import DeviceThresholds
 from analyzers.volume import Volume
 

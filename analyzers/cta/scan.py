@@ -5,23 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
+from analyzers.ct_anatomy.liver import Anatomy, LiverSeed, find_liver_seed
+from analyzers.ct_anatomy.patient_grid import PatientGrid, patient_grid
+from analyzers.ct_anatomy.spine import Spine
+from analyzers.ct_anatomy.survey import survey_trunk
 from analyzers.cta.aorta import AortaCourse, follow_aorta
-from analyzers.cta.body import find_body
-from analyzers.cta.liver import Anatomy, LiverSeed, find_liver_seed
-from analyzers.cta.lungs import find_lungs
-from analyzers.cta.patient_grid import PatientGrid, patient_grid
 from analyzers.cta.phase import Phase, PhaseEvidence, phase_of
-from analyzers.cta.spine import Spine, find_spine
 from analyzers.cta.thresholds import CtaThresholds
-from analyzers.cta.wall import outer_wall
 from analyzers.quality import plane_distance_mm
 from analyzers.volume import Volume
 
-ORGAN_GRID_MM = 3.0
-"""Organs are found at this resolution; a liver's border moves by a fraction of it."""
 VESSEL_GRID_MM = 1.5
 _LEAST_OVERLAP_MM = 30.0
 _SIDE_REACH_MM = 95.0
@@ -52,19 +47,10 @@ class Scan:
 
 def survey(volume: Volume, thresholds: CtaThresholds) -> Scan | str:
     """Survey one volume; the reason in words if it shows no trunk."""
-    grid = patient_grid(volume, ORGAN_GRID_MM)
-    body = find_body(grid, thresholds.tissue)
-    if body is None:
-        return "no trunk in the images"
-    width_mm = _trunk_width_mm(body.mask_zyx, grid)
-    if width_mm < thresholds.tissue.narrowest_trunk_mm:
-        return f"the body is only {width_mm:.0f} mm wide: a head or a limb, or a small field of view"
-    spine = find_spine(grid, body, thresholds.tissue)
-    if spine is None:
-        return "no spine found to find the organs by"
-    lungs = find_lungs(grid, body, spine.x, thresholds.tissue)
-    wall = outer_wall(grid, body, thresholds.tissue)
-    anatomy = Anatomy(grid=grid, body=body, lungs=lungs, spine=spine, wall_zyx=wall, smooth_hu_zyx=_smoothed(grid))
+    anatomy = survey_trunk(volume, thresholds.tissue)
+    if isinstance(anatomy, str):
+        return anatomy
+    grid, spine = anatomy.grid, anatomy.spine
     beside_spine = patient_grid(volume, VESSEL_GRID_MM, _around_spine(grid, spine))
     aorta = follow_aorta(beside_spine, spine, grid, thresholds.aorta)
     seed = find_liver_seed(anatomy, thresholds.liver)
@@ -94,15 +80,3 @@ def _side_by_side(aorta: AortaCourse, seed: LiverSeed, grid: PatientGrid) -> boo
     heights = aorta.centres_lps_mm[:, 2]
     overlap_mm = min(high, float(heights.max())) - max(low, float(heights.min()))
     return bool(overlap_mm >= min(_LEAST_OVERLAP_MM, 0.5 * (high - low)))
-
-
-def _trunk_width_mm(body_zyx: NDArray[np.bool_], grid: PatientGrid) -> float:
-    widths = body_zyx.any(axis=1).sum(axis=1) * grid.spacing_mm
-    return float(np.percentile(widths[widths > 0], 75)) if (widths > 0).any() else 0.0
-
-
-def _smoothed(grid: PatientGrid) -> NDArray[np.float32]:
-    """Noise removed, borders kept (curvature anisotropic diffusion, Whitaker and Xue, ICIP 2001)."""
-    image = SimpleITK.GetImageFromArray(np.clip(grid.hu_zyx, -200.0, 400.0).astype(np.float32))
-    smooth = SimpleITK.CurvatureAnisotropicDiffusion(image, 0.0625, 2.0, 1, 6)  # type: ignore[no-untyped-call]
-    return np.asarray(SimpleITK.GetArrayFromImage(smooth), np.float32)

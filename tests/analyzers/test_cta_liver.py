@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from analyzers.contract import Grade
-from analyzers.cta.body import find_body
-from analyzers.cta.liver import find_liver
+from analyzers.ct_anatomy.body import find_body
+from analyzers.ct_anatomy.liver import find_liver
+from analyzers.ct_anatomy.patient_grid import mask_on_source, patient_grid, share_on_grid
+from analyzers.ct_anatomy.wall import outer_wall
 from analyzers.cta.liver_answer import liver_part
-from analyzers.cta.patient_grid import mask_on_source, patient_grid, share_on_grid
 from analyzers.cta.scan import Scan, survey
 from analyzers.cta.thresholds import DEFAULT
-from analyzers.cta.wall import outer_wall
 from tests.analyzers.cta_samples import trunk, volume
 
 SPACING_MM = 2.0

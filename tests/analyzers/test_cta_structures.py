@@ -9,17 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from analyzers.contract import Finding, NotAssessable, Presence
+from analyzers.ct_anatomy.body import find_body
+from analyzers.ct_anatomy.patient_grid import mask_on_source, patient_grid
+from analyzers.ct_anatomy.spine import find_spine
 from analyzers.cta import ANALYZER
 from analyzers.cta.answer import surveyed
 from analyzers.cta.aorta import AortaCourse, follow_aorta
 from analyzers.cta.aorta_answer import median_doubt_hu
-from analyzers.cta.body import find_body
 from analyzers.cta.device_answer import device_part, find_device
 from analyzers.cta.lumen import lumen_mask, lumen_sections
-from analyzers.cta.patient_grid import mask_on_source, patient_grid
 from analyzers.cta.pump import find_pump
 from analyzers.cta.scan import Scan, survey
-from analyzers.cta.spine import find_spine
 from analyzers.cta.thresholds import DEFAULT
 from analyzers.volume import Volume
 from tests.analyzers.cta_samples import VolumesInMemory, headers, study, trunk, volume

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
-from analyzers.cta.body import Body, disc, trunk_beyond
-from analyzers.cta.patient_grid import PatientGrid
-from analyzers.cta.thresholds import TissueThresholds
+from analyzers.ct_anatomy.body import Body, disc, trunk_beyond
+from analyzers.ct_anatomy.patient_grid import PatientGrid
+from analyzers.ct_anatomy.thresholds import TissueThresholds
 
 _SKIN_MM = 4.0
 """Skin, and the voxel in which it is blended with air."""

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from analyzers.cta.patient_grid import PatientGrid
-from analyzers.cta.thresholds import TissueThresholds
+from analyzers.ct_anatomy.patient_grid import PatientGrid
+from analyzers.ct_anatomy.thresholds import TissueThresholds
 
 _MARGIN_MM = 60.0
 """A trunk is taken to go on this far beyond the field; depths above are asked by nobody."""

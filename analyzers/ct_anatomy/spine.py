@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from analyzers.cta.body import Body
-from analyzers.cta.patient_grid import PatientGrid
-from analyzers.cta.thresholds import TissueThresholds
+from analyzers.ct_anatomy.body import Body
+from analyzers.ct_anatomy.patient_grid import PatientGrid
+from analyzers.ct_anatomy.thresholds import TissueThresholds
 
 _SIDE_REACH_MM = 45.0
 """Half width of the strip around the trunk's middle in which a vertebra is searched; a scoliosis shifts it by less."""

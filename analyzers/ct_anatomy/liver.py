@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from analyzers.cta.body import Body
-from analyzers.cta.lungs import Lungs
-from analyzers.cta.patient_grid import PatientGrid
-from analyzers.cta.random_walk import liver_probability
-from analyzers.cta.spine import Spine
-from analyzers.cta.thresholds import LiverThresholds
+from analyzers.ct_anatomy.body import Body
+from analyzers.ct_anatomy.lungs import Lungs
+from analyzers.ct_anatomy.patient_grid import PatientGrid
+from analyzers.ct_anatomy.random_walk import liver_probability
+from analyzers.ct_anatomy.spine import Spine
+from analyzers.ct_anatomy.thresholds import LiverThresholds
 
 _FAT_BELOW_HU = -15.0
 _GAS_BELOW_HU = -200.0
