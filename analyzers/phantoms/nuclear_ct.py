@@ -9,28 +9,12 @@ from scipy import ndimage
 
 from analyzers.phantoms.nuclear_headers import NuclearSeries, study_text
 from analyzers.phantoms.nuclear_scene import Scene, squared
-from analyzers.phantoms.nuclear_shapes import FloatArray
+from analyzers.phantoms.nuclear_tissues import hounsfield
 from analyzers.phantoms.nuclear_tomography import tomography_grid
 from analyzers.phantoms.request import PhantomRequest
 from analyzers.phantoms.study import PhantomInstance, study_header
 
-_WATER_PER_MM = 0.0154
 _REFINED = 2
-
-
-def hounsfield(attenuation_per_mm: FloatArray, pump_share: FloatArray) -> FloatArray:
-    """CT numbers of the materials of the body; titanium saturates the scale.
-
-    Parameters
-    ----------
-    attenuation_per_mm : array
-        At 140 keV; soft tissue and lung scale with water there as they do at CT energies, bone rises by a half.
-    pump_share : array
-        Share of pump per voxel.
-    """
-    plain = 1000.0 * (attenuation_per_mm / _WATER_PER_MM - 1.0)
-    raised = np.where(plain > 60, plain * 1.4, plain + np.where(plain > -100, 40.0, 0.0))
-    return np.asarray(np.clip(raised + 2800.0 * pump_share, -1000.0, 3071.0), np.float32)
 
 
 def ct_instances(scene: Scene, series: NuclearSeries) -> Iterator[PhantomInstance]:
@@ -43,11 +27,8 @@ def ct_instances(scene: Scene, series: NuclearSeries) -> Iterator[PhantomInstanc
         Gives number and time.
     """
     grid, rows = tomography_grid(scene)
-    attenuation = squared(scene.body.attenuation_per_mm_zyx[rows])
-    pump = np.zeros(scene.body.grid.shape_zyx, np.float32)
-    if "pump" in scene.body.solids:
-        pump = scene.body.solids["pump"].full_zyx(scene.body.grid)
-    values = hounsfield(attenuation, squared(pump[rows]))
+    # Padding adds air on both sides of the patient.
+    values = squared(hounsfield(scene.body, scene.request)[rows] + np.float32(1000.0)) - np.float32(1000.0)
     rng = scene.request.rng("ct noise")
     x, y, z = grid.first_centre_lps_mm
     pixel_mm = grid.voxel_mm / _REFINED

@@ -38,6 +38,10 @@ VARIANTS = {
     "spect": "a reconstructed volume with attenuation correction too",
     "spect-nac": "a reconstructed volume without attenuation correction too",
     "spect-ct": "a corrected volume and a low-dose CT in the same frame of reference too",
+    "dome-mismatch": "the CT was taken after a breath in: its liver lies 17 to 26 mm lower than in the SPECT",
+    "field-cuts-liver": "the field of the tomography (and its CT) ends in the liver",
+    "resected-left-lobe": "the left lobe was resected: there is no parenchyma",
+    "resected-right-lobe": "the right lobe was resected: there is no parenchyma",
     "descending": "the frames of reconstructed volumes run from head to feet",
     "derived-inside": "a workstation's screen (secondary capture) lies in the study",
     "views-by-startangle": "views are known from Start Angle alone",
@@ -72,6 +76,16 @@ CONFLICTS = (
     frozenset({"splenectomy", "extrahepatic-spleen"}),
     frozenset({"motion", "motion-between-views"}),
     frozenset({"no-posterior", "motion-between-views"}),
+    # What was resected cannot be without uptake; the other lobe without any either would leave nothing.
+    frozenset(
+        {
+            "missing-left-lobe",
+            "missing-right-lobe",
+            "y90-mapping",
+            "resected-left-lobe",
+            "resected-right-lobe",
+        }
+    ),
     frozenset({"strong", "faint", "any-strength"}),
     frozenset({"y90-mapping", "not-hai"}),
     frozenset({"y90-mapping", "hot-tip"}),

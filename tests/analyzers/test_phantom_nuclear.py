@@ -15,6 +15,7 @@ import pytest
 from analyzers.phantoms.__main__ import make_phantom
 from analyzers.phantoms.nuclear import KIND
 from analyzers.phantoms.nuclear_scene import Scene, build_scene
+from analyzers.phantoms.nuclear_tissues import breathing_offset_mm
 from analyzers.phantoms.nuclear_variants import VARIANTS
 from analyzers.phantoms.request import PhantomError, PhantomRequest
 from analyzers.phantoms.study import PhantomStudy
@@ -301,7 +302,33 @@ def test_the_low_dose_ct_shares_frame_and_slices_with_the_spect() -> None:
     assert float(slices[0].ImagePositionPatient[2]) == pytest.approx(first_z_mm, abs=0.01)
     middle = np.frombuffer(slices[len(slices) // 2].PixelData, "<u2").astype(float) - 1024
     assert middle.min() < -950
-    assert 0 < np.median(middle[middle > -200]) < 120
+    # Organs stand out of fat, as they do in a patient.
+    assert 20 < np.median(middle[middle > 0]) < 120
+    assert (np.abs(middle + 100.0) < 30.0).sum() > 0.05 * (middle > -200).sum()
+
+
+def test_the_liver_of_the_ct_lies_lower_after_a_breath_in() -> None:
+    usual, deep = (breathing_offset_mm(_request(*variants)) for variants in ((), ("dome-mismatch",)))
+    assert abs(usual) <= 7.0
+    assert -26.0 <= deep <= -17.0
+
+
+@pytest.mark.parametrize(("side", "lost"), [("left", 0.0), ("right", 1.0)])
+def test_a_resected_lobe_is_neither_in_the_body_nor_in_the_uptake(side: str, lost: float) -> None:
+    whole, rest = _scene(), _scene(f"resected-{side}-lobe")
+    share = whole.body.right_lobe_share_zyx
+    surely_lost = share == lost
+    assert rest.body.solids["liver"].occupancy_zyx[surely_lost].max() == 0.0
+    assert rest.body.solids["liver"].occupancy_zyx[~surely_lost].sum() > 0.0
+    assert rest.uptake.left_share_fraction == pytest.approx(1.0 if side == "right" else 0.0, abs=0.02)
+
+
+def test_a_field_that_cuts_the_liver_ends_above_its_lower_edge() -> None:
+    whole, cut = (_truth("spect", "no-planar", *variants) for variants in ((), ("field-cuts-liver",)))
+    livers = [one.masks["volume_liver"].mask_zyx > 0 for one in (whole, cut)]
+    assert not livers[0][0].any()
+    assert livers[1][0].any()
+    assert livers[1].sum() < 0.8 * livers[0].sum()
 
 
 def test_mapping_before_radioembolisation_says_so_and_has_neither_pump_nor_left_lobe() -> None:
