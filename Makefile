@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # Two workers, each with whole files: a file's tests share a node, a PACS or a synthetic patient.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo test check bench bench-hostile bench-accuracy fuzz soak format lock clean
+.PHONY: help setup demo test check bench bench-hostile bench-accuracy bench-spect fuzz soak format lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ fuzz: $(STAMP) ## Fuzz the receiver's readers for SECONDS_EACH=300 (Python < 3.1
 
 bench-accuracy: $(STAMP) ## Measure scintigraphy on 512 phantoms, write docs/benchmarks/scintigraphy.* (20 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.analyzers.scintigraphy_accuracy --out docs/benchmarks $(ACCURACY_ARGS)
+
+bench-spect: $(STAMP) ## Measure SPECT/CT readings on 60 phantoms (about 20 minutes on an idle machine)
+	$(BIN)/python -m tests.analyzers.scintigraphy_spect_accuracy --out docs/benchmarks
 
 format: $(STAMP) ## Let ruff format and fix what it can
 	$(BIN)/ruff format .

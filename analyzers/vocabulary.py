@@ -181,6 +181,11 @@ LEFT_TO_RIGHT_LEVEL = _private("LEFTLEVEL", "Left to right uptake level of the l
 PERFUSED_OUTLINE_SHARE = _private("PERFSHARE", "Share of the colloid outline of the liver with perfusion")
 OUTSIDE_COLLOID_SHARE = _private("OUTSHARE", "Counts outside the colloid outline relative to liver")
 PERFUSED_VOLUME = _private("PERFVOL", "Perfused volume of the liver")
+LOBE_ACTIVITY_SHARE = _private("LOBESHARE", "Share of liver activity in a lobe")
+LOBE_PERFUSION_INDEX = _private("LOBEINDEX", "Share of liver activity by share of liver volume")
+COVERED_SHARE = _private("COVERSHARE", "Share of the parenchyma on CT with uptake above a level")
+HOT_REGION_RATIO = _private("HOTRATIO", "Uptake of a hot region relative to the rest of the liver")
+RESPIRATORY_SHIFT = _private("RESPSHIFT", "Height of the uptake above the liver of the CT")
 
 # --- derivations and methods -------------------------------------------------------------------------------
 
@@ -275,6 +280,20 @@ QUANTITIES: Mapping[str, Quantity] = {
     "perfused_outline_share_40": Quantity(concept=PERFUSED_OUTLINE_SHARE, unit=RATIO, most=1.0),
     "outside_colloid_share": Quantity(concept=OUTSIDE_COLLOID_SHARE, unit=RATIO),
     "perfused_volume": Quantity(concept=PERFUSED_VOLUME, unit=MILLILITRE),
+    "lung_shunt_fraction_spect": Quantity(concept=LUNG_SHUNT_FRACTION_CORRECTED, unit=RATIO, most=1.0),
+    "lobe_volume": Quantity(concept=VOLUME, unit=MILLILITRE),
+    "lobe_activity_share": Quantity(concept=LOBE_ACTIVITY_SHARE, unit=RATIO, most=1.0),
+    "lobe_perfusion_index": Quantity(concept=LOBE_PERFUSION_INDEX, unit=RATIO),
+    "lobe_covered_share_10": Quantity(concept=COVERED_SHARE, unit=RATIO, most=1.0),
+    "lobe_covered_share_20": Quantity(concept=COVERED_SHARE, unit=RATIO, most=1.0),
+    "lobe_covered_share_40": Quantity(concept=COVERED_SHARE, unit=RATIO, most=1.0),
+    "liver_covered_share_10": Quantity(concept=COVERED_SHARE, unit=RATIO, most=1.0),
+    "liver_covered_share_20": Quantity(concept=COVERED_SHARE, unit=RATIO, most=1.0),
+    "liver_covered_share_40": Quantity(concept=COVERED_SHARE, unit=RATIO, most=1.0),
+    "respiratory_shift": Quantity(concept=RESPIRATORY_SHIFT, unit=MILLIMETRE, least=None),
+    "tumor_to_normal_ratio": Quantity(concept=TUMOUR_TO_NORMAL_RATIO, unit=RATIO),
+    "hot_region_ratio": Quantity(concept=HOT_REGION_RATIO, unit=RATIO),
+    "hot_region_volume": Quantity(concept=VOLUME, unit=MILLILITRE),
     "liver_activity_share": Quantity(concept=TOMOGRAPHIC_ACTIVITY, unit=RATIO, most=1.0),
 }
 """Measurement key → meaning."""

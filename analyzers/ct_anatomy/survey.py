@@ -19,9 +19,18 @@ ORGAN_GRID_MM = 3.0
 """Organs are found at this resolution; a liver's border moves by a fraction of it."""
 
 
-def survey_trunk(volume: Volume, thresholds: TissueThresholds) -> Anatomy | str:
-    """Survey one volume; the reason in words if it shows no trunk."""
-    grid = patient_grid(volume, ORGAN_GRID_MM)
+def survey_trunk(volume: Volume, thresholds: TissueThresholds, spacing_mm: float = ORGAN_GRID_MM) -> Anatomy | str:
+    """Survey one volume; the reason in words if it shows no trunk.
+
+    Parameters
+    ----------
+    volume : Volume
+        CT in HU.
+    thresholds : TissueThresholds
+    spacing_mm : float
+        Edge of the voxels on which organs are to be found.
+    """
+    grid = patient_grid(volume, spacing_mm)
     body = find_body(grid, thresholds)
     if body is None:
         return "no trunk in the images"

@@ -17,7 +17,7 @@ def analyzer_with(thresholds: Thresholds) -> Analyzer:
     """The scintigraphy analyzer, deciding with these thresholds."""
     return Analyzer(
         name="scintigraphy",
-        version="0.2.0",
+        version="0.3.0",
         expects=expects,
         accepts=accepts,
         analyze=partial(analyze, thresholds=thresholds),

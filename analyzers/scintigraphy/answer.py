@@ -11,6 +11,7 @@ from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import PlanarReading
 from analyzers.scintigraphy.shunt import LungShunt
 from analyzers.scintigraphy.spect import SpectReading
+from analyzers.scintigraphy.spect_answer import certain_places, possible_places
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.verdict import Facts, Pattern, extrahepatic_presence, extrahepatic_sentence
 from analyzers.scintigraphy.whereabouts import LocatedFocus, Origin
@@ -48,24 +49,25 @@ def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
     absent = (
         bool(missing) and compared is not None and planar is not None and compared.parenchyma is planar.split.uptake
     )
-    spect_foci = spect.foci if spect is not None else ()
-    # Macroaggregates do not reach kidneys; only the pattern of free pertechnetate explains them.
-    spect_foci += spect.physiologic if spect is not None and not free else ()
+    perfusion = spect.perfusion if spect is not None else None
     return Facts(
         spilt_in_pocket=planar is not None and not planar.passed(gates.POCKET),
         hot_tip_share_fraction=tip.focus.share_fraction if tip is not None else None,
-        extrahepatic=tuple(_place(item) for item in certain),
+        extrahepatic=(*(_place(item) for item in certain), *certain_places(spect)),
         possible=(
             *(_place(item) for item in possible),
             *(_place(item) for item in foci if is_unexplained(item)),
-            *(f"SPECT {focus.words} ({100 * focus.share_fraction:.1f} %)" for focus in spect_foci),
+            *possible_places(spect, pertechnetate=free),
         ),
-        missing_lobe="" if absent else missing,
-        liver_shown_there_by="the colloid scan" if shown else "",
-        absent_lobe=missing if absent else "",
-        not_judged=_not_judged(planar),
+        # Parenchyma on a CT tells more than the outline of uptake on projections.
+        missing_lobe=perfusion.missing_lobe if perfusion is not None else "" if absent else missing,
+        liver_shown_there_by="the CT" if perfusion is not None else "the colloid scan" if shown else "",
+        absent_lobe=perfusion.resected_lobe if perfusion is not None else missing if absent else "",
+        not_judged="" if perfusion is not None else _not_judged(planar),
         seen_on=" and ".join(
-            name for name, reading in (("planar views", planar), ("SPECT", spect)) if reading is not None
+            name
+            for name, reading in (("planar views", planar), (spect.seen_on if spect else "", spect))
+            if reading is not None
         ),
         pertechnetate=free,
         side_doubt=side_doubt,
@@ -106,6 +108,8 @@ def pattern_findings(
         evidence += ["extrahepatic_focus_count", "left_to_right_level"]
     if spect is not None:
         evidence.append("extrahepatic_focus_count_spect")
+        if spect.perfusion is not None and not spect.perfusion.resected_lobe:
+            evidence.append("lobe_activity_share")
     return (
         Finding(
             key="perfusion_pattern",

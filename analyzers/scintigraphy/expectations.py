@@ -71,7 +71,7 @@ def role_of(series: SeriesSummary) -> RoleOf:
     """Tell what a series is from its first header."""
     instance = series.first
     if series.modality == "CT":
-        return RoleOf(role=Role.CT, reason="a CT; kept for comparison, not measured yet")
+        return RoleOf(role=Role.CT, reason="a CT; gives liver, lungs and body where it shares the frame of a SPECT")
     if series.modality != "NM":
         return RoleOf(role=None, reason=f"modality {series.modality or 'unknown'}")
     if instance.sop_class_uid.startswith(_SECONDARY_CAPTURE):

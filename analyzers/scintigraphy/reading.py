@@ -22,13 +22,16 @@ from analyzers.scintigraphy.planar_answer import (
     planar_measurements,
     planar_regions,
 )
-from analyzers.scintigraphy.spect import SpectReading, SpectRefusal, read_spect
+from analyzers.scintigraphy.spect import SpectReading, SpectRefusal
 from analyzers.scintigraphy.spect_answer import (
+    spect_device_sentence,
     spect_findings,
     spect_limitations,
-    spect_measurements,
     spect_segments,
+    spect_shunt_sentence,
 )
+from analyzers.scintigraphy.spect_choice import read_best_spect
+from analyzers.scintigraphy.spect_numbers import spect_measurements
 from analyzers.scintigraphy.thresholds import DEFAULTS, Thresholds
 from analyzers.scintigraphy.verdict import perfusion_pattern
 from analyzers.volume import StudyImages
@@ -47,12 +50,11 @@ class Readings:
 def analyze(
     images: StudyImages, priors: Sequence[Prior], thresholds: Thresholds = DEFAULTS
 ) -> Assessed | NotAssessable:
-    """Read a perfusion study. Priors are not compared yet."""
-    del priors
-    return conclude(images, read_study(images, thresholds), thresholds)
+    """Read a perfusion study; lesions of earlier answers are measured on a SPECT."""
+    return conclude(images, read_study(images, thresholds, priors), thresholds)
 
 
-def read_study(images: StudyImages, thresholds: Thresholds) -> Readings:
+def read_study(images: StudyImages, thresholds: Thresholds, priors: Sequence[Prior] = ()) -> Readings:
     """Read the planar views and the better SPECT of a study."""
     colloid = images.with_role(Role.PLANAR_COLLOID)
     planar: PlanarReading | PlanarRefusal | None = None
@@ -63,20 +65,7 @@ def read_study(images: StudyImages, thresholds: Thresholds) -> Readings:
             continue
         outcome = read_planar(chosen, thresholds, colloid=colloid, dynamic=images.with_role(Role.DYNAMIC))
         planar = outcome if planar is None or isinstance(outcome, PlanarReading) else planar
-    return Readings(planar=planar, spect=_read_best_spect(images, thresholds))
-
-
-def _read_best_spect(images: StudyImages, thresholds: Thresholds) -> SpectReading | SpectRefusal | None:
-    refusals: list[str] = []
-    for role in (Role.SPECT, Role.SPECT_NAC):
-        for loaded in images.with_role(role):
-            refusals += loaded.refusals
-            for volume in loaded.volumes:
-                outcome = read_spect(volume, role is Role.SPECT, thresholds)
-                if isinstance(outcome, SpectReading):
-                    return outcome
-                refusals += outcome.reasons
-    return SpectRefusal(reasons=tuple(refusals)) if refusals else None
+    return Readings(planar=planar, spect=read_best_spect(images, thresholds, priors))
 
 
 def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) -> Assessed | NotAssessable:
@@ -98,6 +87,8 @@ def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) ->
         pertechnetate_sentence(planar),
         device_sentence(planar),
         shunt_sentence(planar, thresholds),
+        spect_device_sentence(spect),
+        spect_shunt_sentence(spect, thresholds),
     )
     return Assessed(
         conclusion=" ".join(text for text in sentences if text),
@@ -117,7 +108,7 @@ def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) ->
         limitations=(
             *refused,
             *(planar_limitations(planar) if planar else ()),
-            *(spect_limitations(spect) if spect else ()),
+            *(spect_limitations(spect, thresholds) if spect else ()),
         ),
     )
 
@@ -132,7 +123,8 @@ def _refusals(readings: Readings) -> tuple[str, ...]:
 
 
 def _gates(readings: Readings) -> tuple[Gate, ...]:
-    return readings.planar.gates if readings.planar is not None else ()
+    both = (readings.planar, readings.spect)
+    return tuple(gate for reading in both if reading is not None for gate in reading.gates)
 
 
 def _series_roles(images: StudyImages) -> tuple[SeriesRole, ...]:

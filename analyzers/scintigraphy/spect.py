@@ -1,4 +1,4 @@
-"""SPECT: the region of liver uptake and foci outside it, from activity alone.
+"""SPECT: the region of liver uptake, the CT's organs where there is one, and foci outside the liver.
 
 Without a CT nothing tells liver from its neighbours but uptake. The outline is laid at a share of the *median inside
 the outline*: levels are tried from high to low until that holds. A fixed share of the maximum would fail for a liver
@@ -8,15 +8,21 @@ is in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from analyzers import vocabulary
-from analyzers.contract import Code
+from analyzers.contract import Gate
+from analyzers.priors import Prior
+from analyzers.scintigraphy.spect_foci import Field, SpectFocus, find_foci
+from analyzers.scintigraphy.spect_organs import CtOrgans, CtRefusal, organs_from_ct
+from analyzers.scintigraphy.spect_perfusion import Perfusion, measure_perfusion
 from analyzers.scintigraphy.thresholds import Thresholds
+from analyzers.scintigraphy.tumor_ratio import TumorRatio, hot_regions, ratios_on_priors
+from analyzers.scintigraphy.whereabouts import Origin
 from analyzers.volume import Volume
 
 _BLUR_MM = 4.5
@@ -25,47 +31,10 @@ _LOWEST_LEVEL_FRACTION = 0.02
 _HIGHEST_LEVEL_FRACTION = 0.6
 _LEAST_LIVER_ML = 250.0
 _MOST_LIVER_ML = 3500.0
-_MOST_FOCUS_ML = 400.0
-_SHELL_MM = 70.0
-_BLUR_MARGIN_MM = 8.0
-_MIDLINE_MM = 45.0
-# The centre of a liver lies some 6 cm right of the spine, kidneys 4 to 8 cm beside it.
-_SPINE_LEFT_OF_LIVER_MM = 60.0
-_KIDNEY_BESIDE_SPINE_MM = (30.0, 110.0)
+_MOST_CUT_FRACTION = 0.15
+"""Section of the uptake on the first or last plane, relative to the largest one, from which on the field cuts it."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpectFocus:
-    """One focus outside the liver.
-
-    Attributes
-    ----------
-    name : str
-    mask_zyx : (z, y, x) bool
-        On the volume's grid, at half the peak's height.
-    volume_ml : float
-    share_fraction : float
-        Counts relative to those of the liver's region.
-    peak_fraction : float
-        Peak relative to the mean of the liver's region.
-    significance_sigma : float
-        Peak over the surroundings of the liver, in robust standard deviations of these.
-    centroid_lps_mm : (x, y, z)
-    words : str
-    site : Code
-    physiologic : bool
-    """
-
-    name: str
-    mask_zyx: NDArray[np.bool_]
-    volume_ml: float
-    share_fraction: float
-    peak_fraction: float
-    significance_sigma: float
-    centroid_lps_mm: tuple[float, float, float]
-    words: str
-    site: Code
-    physiologic: bool
+IN_FIELD = "liver inside the field of the SPECT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +46,24 @@ class SpectReading:
     volume : Volume
     attenuation_corrected : bool
     liver_zyx : (z, y, x) bool
-        Region of uptake of the liver.
+        Region of uptake of the liver, from activity alone.
     liver_ml : float
     liver_share_fraction : float
         Counts inside the region relative to all counts of the volume.
     foci : tuple of SpectFocus
-        Outside the liver, physiologic uptake left out; the largest share first.
+        Outside the liver, physiologic uptake and device left out; the largest share first.
     physiologic : tuple of SpectFocus
         What looks like kidneys; macroaggregates do not reach them, so it is not explained by that.
+    device : tuple of SpectFocus
+        Pump pocket and catheter tip.
+    organs : CtOrgans or None
+        From the CT; ``None`` without a CT that can be used.
+    perfusion : Perfusion or None
+        Lobes, coverage and lung shunt; needs organs and correction for attenuation.
+    ratios : tuple of TumorRatio
+    ct_reason : str
+        Why a CT was not used; empty where it was or there is none.
+    gates : tuple of Gate
     """
 
     volume: Volume
@@ -94,6 +73,17 @@ class SpectReading:
     liver_share_fraction: float
     foci: tuple[SpectFocus, ...]
     physiologic: tuple[SpectFocus, ...]
+    device: tuple[SpectFocus, ...] = ()
+    organs: CtOrgans | None = None
+    perfusion: Perfusion | None = None
+    ratios: tuple[TumorRatio, ...] = ()
+    ct_reason: str = ""
+    gates: tuple[Gate, ...] = ()
+
+    @property
+    def seen_on(self) -> str:
+        """``SPECT/CT`` or ``SPECT``."""
+        return "SPECT" if self.organs is None else "SPECT/CT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,37 +91,101 @@ class SpectRefusal:
     """Why a SPECT was not read."""
 
     reasons: tuple[str, ...]
+    gates: tuple[Gate, ...] = ()
 
 
-def read_spect(volume: Volume, attenuation_corrected: bool, thresholds: Thresholds) -> SpectReading | SpectRefusal:
-    """Find the liver's uptake and foci outside it."""
-    counts = np.maximum(volume.voxels_zyx.astype(np.float64), 0.0)
+def read_spect(
+    volume: Volume,
+    attenuation_corrected: bool,
+    thresholds: Thresholds,
+    *,
+    cts: Sequence[Volume] = (),
+    priors: Sequence[Prior] = (),
+) -> SpectReading | SpectRefusal:
+    """Find the liver's uptake and foci outside it, with the first CT that can be used.
+
+    Parameters
+    ----------
+    volume : Volume
+    attenuation_corrected : bool
+    thresholds : Thresholds
+    cts : sequence of Volume
+        CTs of the study, the likeliest first.
+    priors : sequence of Prior
+        Earlier answers, whose lesions may be measured.
+    """
+    counts = np.maximum(volume.voxels_zyx, np.float32(0.0))
     if counts.max() <= 0:
         return SpectRefusal(reasons=("The SPECT holds no counts.",))
     sigma = tuple(_BLUR_MM / step for step in volume.spacing_zyx_mm)
-    smooth = ndimage.gaussian_filter(counts, sigma)
-    liver = liver_region(smooth, volume.voxel_ml, thresholds.spect_edge_fraction)
-    if liver is None:
+    smooth = np.asarray(ndimage.gaussian_filter(counts, sigma), np.float32)
+    uptake = liver_region(smooth, volume.voxel_ml, thresholds.spect_edge_fraction)
+    if uptake is None:
         return SpectRefusal(reasons=("No region of uptake of the size of a liver was found in the SPECT.",))
-    liver_counts = float(counts[liver].sum())
-    found = _foci(volume, counts, smooth, liver, thresholds)
+    gate = _field_gate(uptake)
+    if not gate.passed:
+        reason = f"The field of the SPECT cuts the liver: {gate.seen}; nothing is measured on a part of it."
+        return SpectRefusal(reasons=(reason,), gates=(gate,))
+    organs, ct_reason, ct_gates = _organs(volume, uptake, cts, thresholds)
+    liver = uptake if organs is None else organs.liver_zyx
+    found = find_foci(
+        Field(volume=volume, counts_zyx=counts, smooth_zyx=smooth, liver_zyx=liver, organs=organs), thresholds
+    )
+    outside = np.logical_or.reduce([focus.mask_zyx for focus in found]) if found else np.zeros_like(uptake)
+    given = ratios_on_priors(volume, liver, priors) if attenuation_corrected else ()
     return SpectReading(
         volume=volume,
         attenuation_corrected=attenuation_corrected,
-        liver_zyx=liver,
-        liver_ml=float(liver.sum()) * volume.voxel_ml,
-        liver_share_fraction=liver_counts / float(counts.sum()),
-        foci=_named([focus for focus in found if not focus.physiologic], "spect-focus"),
-        physiologic=_named([focus for focus in found if focus.physiologic], "spect-physiologic"),
+        liver_zyx=uptake,
+        liver_ml=float(uptake.sum()) * volume.voxel_ml,
+        liver_share_fraction=float(counts[uptake].sum(dtype=np.float64)) / float(counts.sum(dtype=np.float64)),
+        foci=_named(found, (Origin.EXTRAHEPATIC, Origin.AMBIGUOUS), "spect-focus"),
+        physiologic=_named(found, (Origin.PHYSIOLOGIC,), "spect-physiologic"),
+        device=_named(found, (Origin.DEVICE,), "spect-device"),
+        organs=organs,
+        perfusion=(
+            measure_perfusion(volume, organs, uptake, outside, thresholds)
+            if organs is not None and attenuation_corrected
+            else None
+        ),
+        ratios=(*given, *(hot_regions(volume, smooth, liver) if attenuation_corrected else ())),
+        ct_reason=ct_reason,
+        gates=(gate, *ct_gates),
     )
 
 
-def liver_region(smooth_zyx: NDArray[np.float64], voxel_ml: float, edge_fraction: float) -> NDArray[np.bool_] | None:
+def _organs(
+    volume: Volume, uptake: NDArray[np.bool_], cts: Sequence[Volume], thresholds: Thresholds
+) -> tuple[CtOrgans | None, str, tuple[Gate, ...]]:
+    """Organs of the first CT that can be used; else why not, and the gates of the first that was tried."""
+    refused: list[CtRefusal] = []
+    for ct in cts:
+        outcome = organs_from_ct(ct, volume, uptake, thresholds)
+        if isinstance(outcome, CtOrgans):
+            return outcome, "", outcome.gates
+        refused.append(outcome)
+    if not refused:
+        return None, "", ()
+    return None, "; ".join(dict.fromkeys(one.reason for one in refused)), refused[0].gates
+
+
+def _field_gate(uptake_zyx: NDArray[np.bool_]) -> Gate:
+    areas = uptake_zyx.sum(axis=(1, 2))
+    share = max(int(areas[0]), int(areas[-1])) / max(1, int(areas.max()))
+    return Gate(
+        name=IN_FIELD,
+        passed=share <= _MOST_CUT_FRACTION,
+        seen=f"{100 * share:.0f} % of its largest section on the outermost plane",
+        wanted=f"at most {100 * _MOST_CUT_FRACTION:.0f} %",
+    )
+
+
+def liver_region(smooth_zyx: NDArray[np.float32], voxel_ml: float, edge_fraction: float) -> NDArray[np.bool_] | None:
     """Largest part above the highest level that is at most a given share of the median inside; ``None`` without one.
 
     Parameters
     ----------
-    smooth_zyx : (z, y, x) float64
+    smooth_zyx : (z, y, x) float32
         Counts after smoothing.
     voxel_ml : float
     edge_fraction : float
@@ -151,89 +205,6 @@ def liver_region(smooth_zyx: NDArray[np.float64], voxel_ml: float, edge_fraction
     return None
 
 
-def _foci(
-    volume: Volume,
-    counts: NDArray[np.float64],
-    smooth: NDArray[np.float64],
-    liver: NDArray[np.bool_],
-    thresholds: Thresholds,
-) -> list[SpectFocus]:
-    spacing = volume.spacing_zyx_mm
-    from_liver_mm = ndimage.distance_transform_edt(~liver, sampling=spacing)
-    mean_in_liver = float(counts[liver].mean())
-    outside = from_liver_mm > thresholds.spect_clear_of_liver_mm
-    body = smooth > 0.005 * mean_in_liver
-    shell = smooth[outside & body & (from_liver_mm < _SHELL_MM)]
-    if shell.size < 100:
-        return []
-    middle = float(np.median(shell))
-    spread = max(1.4826 * float(np.median(np.abs(shell - middle))), 1e-9)
-    floor = max(thresholds.spect_focus_peak_fraction * mean_in_liver, middle + thresholds.focus_sigma * spread)
-    size = tuple(2 * max(1, round(8.0 / step)) + 1 for step in spacing)
-    peaks = outside & (smooth >= floor) & (ndimage.maximum_filter(smooth, size) == smooth)
-    found: list[SpectFocus] = []
-    for place in sorted(map(tuple, np.argwhere(peaks)), key=lambda index: -float(smooth[index])):
-        if any(focus.mask_zyx[place] for focus in found):
-            continue
-        peak = float(smooth[place])
-        labels, _ = ndimage.label((smooth > max(0.5 * peak, floor * 0.5)) & (from_liver_mm > 0))
-        mask = np.asarray(labels == labels[place], np.bool_)
-        volume_ml = float(mask.sum()) * volume.voxel_ml
-        # A tail of the liver is brightest at the liver; a lung is larger than any focus.
-        if not thresholds.spect_focus_millilitres <= volume_ml <= _MOST_FOCUS_ML:
-            continue
-        found.append(_located(volume, counts, liver, mask, volume_ml, peak, (peak - middle) / spread))
-    return found
-
-
-def _located(
-    volume: Volume,
-    counts: NDArray[np.float64],
-    liver: NDArray[np.bool_],
-    mask: NDArray[np.bool_],
-    volume_ml: float,
-    peak: float,
-    significance: float,
-) -> SpectFocus:
-    centroid, liver_centroid = (
-        volume.to_lps_mm(np.argwhere(part).mean(axis=0, keepdims=True))[0] for part in (mask, liver)
-    )
-    words, site, physiologic = _guess(centroid, liver_centroid)
-    reach = ndimage.distance_transform_edt(~mask, sampling=volume.spacing_zyx_mm)
-    around = (reach <= _BLUR_MARGIN_MM) & ~liver
-    return SpectFocus(
-        name="",
-        mask_zyx=mask,
-        volume_ml=volume_ml,
-        share_fraction=float(counts[around].sum()) / float(counts[liver].sum()),
-        peak_fraction=peak / float(counts[liver].mean()),
-        significance_sigma=significance,
-        centroid_lps_mm=(float(centroid[0]), float(centroid[1]), float(centroid[2])),
-        words=words,
-        site=site,
-        physiologic=physiologic,
-    )
-
-
-def _guess(centroid: NDArray[np.float64], liver_centroid: NDArray[np.float64]) -> tuple[str, Code, bool]:
-    """Organ by the direction from the centre of the liver's uptake (LPS mm)."""
-    left, back, up = (float(value) for value in centroid - liver_centroid)
-    where = (
-        f"{abs(left):.0f} mm {'left' if left > 0 else 'right'}, {abs(back):.0f} mm "
-        f"{'behind' if back > 0 else 'in front'}, {abs(up):.0f} mm {'above' if up > 0 else 'below'} the liver's centre"
-    )
-    beside_spine_mm = abs(left - _SPINE_LEFT_OF_LIVER_MM)
-    if back > 25.0 and up < -30.0 and _KIDNEY_BESIDE_SPINE_MM[0] <= beside_spine_mm <= _KIDNEY_BESIDE_SPINE_MM[1]:
-        return f"kidney? ({where})", vocabulary.KIDNEY, True
-    if left > 110.0 and back > 0.0:
-        return f"spleen? ({where})", vocabulary.SPLEEN, False
-    if left > _MIDLINE_MM and up > -90.0:
-        return f"stomach? ({where})", vocabulary.STOMACH, False
-    if up < -110.0:
-        return f"bowel? ({where})", vocabulary.SMALL_INTESTINE, False
-    return f"duodenum or pancreas? ({where})", vocabulary.DUODENUM, False
-
-
-def _named(foci: list[SpectFocus], stem: str) -> tuple[SpectFocus, ...]:
-    ordered = sorted(foci, key=lambda focus: -focus.share_fraction)
-    return tuple(replace(focus, name=f"{stem}-{number}") for number, focus in enumerate(ordered, start=1))
+def _named(foci: Sequence[SpectFocus], origins: tuple[Origin, ...], stem: str) -> tuple[SpectFocus, ...]:
+    chosen = [focus for focus in foci if focus.where.origin in origins]
+    return tuple(replace(focus, name=f"{stem}-{number}") for number, focus in enumerate(chosen, start=1))

@@ -1,139 +1,223 @@
-"""What a SPECT reading says in the words of the contract: segments, measurements, findings, limitations."""
+"""What a SPECT reading says in the words of the contract: segments, findings, limitations, and facts."""
 
 from __future__ import annotations
 
-from analyzers import vocabulary
-from analyzers.contract import Finding, Grade, Measurement, Presence, Segment
-from analyzers.measuring import measurement
-from analyzers.scintigraphy.spect import SpectFocus, SpectReading
+import numpy as np
+from numpy.typing import NDArray
 
-LIVER_SEGMENT = "perfused-liver"
+from analyzers import vocabulary
+from analyzers.contract import Code, Finding, Presence, Segment
+from analyzers.scintigraphy.spect import SpectReading
+from analyzers.scintigraphy.spect_foci import SpectFocus
+from analyzers.scintigraphy.spect_numbers import (
+    CT_LIVER_SEGMENT,
+    LIVER_SEGMENT,
+    LOBE_SEGMENTS,
+    LUNGS_SEGMENT,
+)
+from analyzers.scintigraphy.spect_perfusion import Lobe
+from analyzers.scintigraphy.thresholds import Thresholds
+from analyzers.scintigraphy.whereabouts import Origin
+from analyzers.volume import Volume
+
 _LIVER_RGB = (0, 158, 115)
+_LOBE_RGB = {"right": (86, 180, 233), "left": (0, 114, 178)}
 _FOCUS_RGB = (213, 94, 0)
+_DEVICE_RGB = (204, 121, 167)
+_HOT_RGB = (240, 228, 66)
+_CT_RGB = {CT_LIVER_SEGMENT: (221, 130, 101), LUNGS_SEGMENT: (150, 200, 230)}
 
 
 def spect_segments(reading: SpectReading) -> tuple[Segment, ...]:
-    """Perfused liver and foci on the grid of the SPECT."""
-    volume = reading.volume
-    segments = [
-        Segment(
-            name=LIVER_SEGMENT,
-            label="Perfused liver",
-            category=vocabulary.FUNCTION,
-            type=vocabulary.PERFUSION,
-            site=vocabulary.LIVER,
-            mask_planes=reading.liver_zyx,
-            planes=volume.planes,
-            series_instance_uid=volume.series_instance_uid,
-            rgb=_LIVER_RGB,
-        )
-    ]
+    """Uptake, lobes, hot regions and foci on the grid of the SPECT; liver and lungs on the grid of the CT."""
+    volume, perfusion = reading.volume, reading.perfusion
+    segments = [_function(LIVER_SEGMENT, "Perfused liver", vocabulary.LIVER, reading.liver_zyx, volume, _LIVER_RGB)]
+    lobes = (perfusion.right, perfusion.left) if perfusion is not None else ()
+    segments += [_lobe_segment(lobe, volume) for lobe in lobes if not lobe.is_resected]
     segments += [
-        Segment(
-            name=focus.name,
-            label=_label(focus),
-            category=vocabulary.FUNCTION,
-            type=vocabulary.PERFUSION,
-            site=focus.site,
-            mask_planes=focus.mask_zyx,
-            planes=volume.planes,
-            series_instance_uid=volume.series_instance_uid,
-            rgb=_FOCUS_RGB,
-        )
-        for focus in (*reading.foci, *reading.physiologic)
+        _function(ratio.name, ratio.label, vocabulary.LIVER, ratio.mask_zyx, volume, _HOT_RGB)
+        for ratio in reading.ratios
+        if ratio.mask_zyx is not None
     ]
-    return tuple(segments)
+    for focus in (*reading.foci, *reading.physiologic, *reading.device):
+        rgb = _DEVICE_RGB if focus.where.origin is Origin.DEVICE else _FOCUS_RGB
+        segments.append(_function(focus.name, label_of(focus), focus.site, focus.mask_zyx, volume, rgb))
+    return (*segments, *_ct_segments(reading))
 
 
-def _label(focus: SpectFocus) -> str:
-    kind, number = ("kidney-like uptake" if focus.physiologic else "focus"), focus.name.rsplit("-", maxsplit=1)[1]
-    return f"SPECT {kind} {number}"
-
-
-def spect_measurements(reading: SpectReading) -> tuple[Measurement, ...]:
-    """Volume and share of the liver's uptake, and each focus."""
-    corrected = reading.attenuation_corrected
-    remark = "" if corrected else "not corrected for attenuation: depth changes the counts"
-    grade = Grade.GOOD if corrected else Grade.LIMITED
-    return (
-        _measurement(
-            "perfused_volume",
-            reading.liver_ml,
-            LIVER_SEGMENT,
-            "Level at 40 % of the median inside",
-            Grade.LIMITED,
-            "outlined by activity alone: breathing and blur widen it, parts without uptake are left out",
-        ),
-        _measurement(
-            "liver_activity_share",
-            reading.liver_share_fraction,
-            LIVER_SEGMENT,
-            "Counts relative to volume",
-            grade,
-            remark,
-        ),
-        _measurement(
-            "extrahepatic_focus_count_spect",
-            float(len(reading.foci)),
-            None,
-            "Peaks outside the liver, SPECT",
-            grade,
-            remark,
-        ),
-        *(
-            measurement
-            for focus in (*reading.foci, *reading.physiologic)
-            for measurement in _focus_measurements(focus, grade, remark)
-        ),
+def _function(
+    name: str, label: str, site: Code, mask_zyx: NDArray[np.bool_], volume: Volume, rgb: tuple[int, int, int]
+) -> Segment:
+    return Segment(
+        name=name,
+        label=label,
+        category=vocabulary.FUNCTION,
+        type=vocabulary.PERFUSION,
+        site=site,
+        mask_planes=mask_zyx,
+        planes=volume.planes,
+        series_instance_uid=volume.series_instance_uid,
+        rgb=rgb,
     )
 
 
-def _focus_measurements(focus: SpectFocus, grade: Grade, remark: str) -> list[Measurement]:
-    return [
-        _measurement("extrahepatic_share", focus.share_fraction, focus.name, "SPECT, relative to liver", grade, remark),
-        _measurement(
-            "extrahepatic_peak", focus.peak_fraction, focus.name, "SPECT, peak over liver mean", grade, remark
-        ),
-        _measurement(
-            "extrahepatic_significance", focus.significance_sigma, focus.name, "SPECT, over surroundings", grade, remark
-        ),
-        _measurement("extrahepatic_volume", focus.volume_ml, focus.name, "SPECT, half of the peak", grade, remark),
-    ]
+def _lobe_segment(lobe: Lobe, volume: Volume) -> Segment:
+    return Segment(
+        name=LOBE_SEGMENTS[lobe.side],
+        label=f"{lobe.side.capitalize()} lobe of the liver, by rule",
+        category=vocabulary.ANATOMICAL_STRUCTURE,
+        type=vocabulary.LIVER,
+        laterality=vocabulary.RIGHT if lobe.side == "right" else vocabulary.LEFT,
+        mask_planes=lobe.mask_zyx,
+        planes=volume.planes,
+        series_instance_uid=volume.series_instance_uid,
+        rgb=_LOBE_RGB[lobe.side],
+    )
 
 
-def _measurement(key: str, value: float, subject: str | None, method: str, grade: Grade, remark: str) -> Measurement:
-    return measurement(key, value, subject, method=method, grade=grade, remark=remark)
+def _ct_segments(reading: SpectReading) -> tuple[Segment, ...]:
+    organs = reading.organs
+    if organs is None:
+        return ()
+    found = (
+        (CT_LIVER_SEGMENT, "Liver on the CT", vocabulary.LIVER, organs.liver_on_ct_zyx),
+        (LUNGS_SEGMENT, "Lungs on the CT", vocabulary.LUNG, organs.lungs_on_ct_zyx),
+    )
+    return tuple(
+        Segment(
+            name=name,
+            label=label,
+            category=vocabulary.ANATOMICAL_STRUCTURE,
+            type=code,
+            mask_planes=mask,
+            planes=organs.ct.planes,
+            series_instance_uid=organs.ct.series_instance_uid,
+            rgb=_CT_RGB[name],
+        )
+        for name, label, code, mask in found
+        if mask.any()
+    )
+
+
+def label_of(focus: SpectFocus) -> str:
+    """``SPECT focus 1``, as segment, finding and picture name it."""
+    kind = {
+        Origin.PHYSIOLOGIC: "kidney-like uptake",
+        Origin.DEVICE: "device activity",
+    }.get(focus.where.origin, "focus")
+    return f"SPECT {kind} {focus.name.rsplit('-', maxsplit=1)[1]}"
 
 
 def spect_findings(reading: SpectReading) -> tuple[Finding, ...]:
     """One finding for each focus outside the liver."""
-    return tuple(
-        Finding(
-            key="physiologic_uptake" if focus.physiologic else "extrahepatic_focus",
-            concept=vocabulary.PHYSIOLOGIC_UPTAKE if focus.physiologic else vocabulary.EXTRAHEPATIC_PERFUSION,
-            presence=Presence.INDETERMINATE,
-            sentence=(
-                f"{_label(focus)}: {focus.words}; {focus.volume_ml:.0f} ml, "
-                f"{100 * focus.share_fraction:.1f} % of the liver's counts, peak {focus.peak_fraction:.2f} of the "
-                "liver's mean."
-            ),
-            subject=focus.name,
-            site=focus.site,
-            evidence=("extrahepatic_share", "extrahepatic_peak"),
-        )
-        for focus in (*reading.foci, *reading.physiologic)
+    return tuple(_finding(focus) for focus in (*reading.foci, *reading.physiologic, *reading.device))
+
+
+def _finding(focus: SpectFocus) -> Finding:
+    key, concept = {
+        Origin.PHYSIOLOGIC: ("physiologic_uptake", vocabulary.PHYSIOLOGIC_UPTAKE),
+        Origin.DEVICE: ("device_activity", vocabulary.DEVICE_ACTIVITY),
+    }.get(focus.where.origin, ("extrahepatic_focus", vocabulary.EXTRAHEPATIC_PERFUSION))
+    return Finding(
+        key=key,
+        concept=concept,
+        presence=Presence.PRESENT if focus.certain else Presence.INDETERMINATE,
+        sentence=(
+            f"{label_of(focus)}: {focus.words}; {focus.volume_ml:.0f} ml, "
+            f"{100 * focus.share_fraction:.1f} % of the liver's counts, peak {focus.peak_fraction:.2f} of the "
+            "liver's mean."
+        ),
+        subject=focus.name,
+        site=focus.site,
+        evidence=("extrahepatic_share", "extrahepatic_peak"),
     )
 
 
-def spect_limitations(reading: SpectReading) -> tuple[str, ...]:
+def certain_places(spect: SpectReading | None) -> tuple[str, ...]:
+    """Foci of a SPECT/CT that stand apart and have no other explanation, in words."""
+    return tuple(_place(focus, spect) for focus in spect.foci if focus.certain) if spect is not None else ()
+
+
+def possible_places(spect: SpectReading | None, *, pertechnetate: bool) -> tuple[str, ...]:
+    """Other foci of a SPECT, in words; kidneys are explained by the pattern of free pertechnetate alone."""
+    if spect is None:
+        return ()
+    foci = [focus for focus in spect.foci if not focus.certain]
+    foci += [] if pertechnetate else spect.physiologic
+    return tuple(_place(focus, spect) for focus in foci)
+
+
+def _place(focus: SpectFocus, spect: SpectReading) -> str:
+    words = focus.words.split(" (", maxsplit=1)[0] if spect.organs is not None else focus.words
+    return f"{spect.seen_on} {words} ({100 * focus.share_fraction:.1f} % of the liver's counts)"
+
+
+def spect_device_sentence(spect: SpectReading | None) -> str:
+    """Activity that a SPECT/CT shows at pump or tip, in one sentence; empty without any."""
+    if spect is None or not spect.device:
+        return ""
+    places = "; ".join(
+        f"{focus.words.split(' (', maxsplit=1)[0]} ({100 * focus.share_fraction:.1f} %)" for focus in spect.device
+    )
+    return f"SPECT/CT shows activity at the device: {places}."
+
+
+def spect_shunt_sentence(spect: SpectReading | None, thresholds: Thresholds) -> str:
+    """The lung shunt of a SPECT/CT in one sentence; empty when it was not measured."""
+    if spect is None or spect.perfusion is None or spect.perfusion.shunt is None:
+        return ""
+    shunt = spect.perfusion.shunt
+    low, high = max(0.0, shunt.fraction - shunt.error), shunt.fraction + shunt.error
+    sentence = (
+        f"Lung shunt by SPECT/CT {'at least ' if shunt.at_least else ''}{100 * shunt.fraction:.1f} % (95 % interval "
+        f"{100 * low:.1f} to {100 * high:.1f} %)"
+    )
+    return f"{sentence}: high." if shunt.fraction >= thresholds.high_shunt_fraction else f"{sentence}."
+
+
+def spect_limitations(reading: SpectReading, thresholds: Thresholds) -> tuple[str, ...]:
     """What a reader of the SPECT result must know."""
-    limitations = [
-        "SPECT regions rest on activity alone: no CT was used to tell the liver from its neighbours, and activity "
-        "within 15 mm of the liver is not searched."
-    ]
+    limitations = []
+    if reading.organs is None:
+        because = f" because {reading.ct_reason}" if reading.ct_reason else ""
+        limitations.append(
+            "SPECT regions rest on activity alone: no CT was used to tell the liver from its neighbours"
+            f"{because}, and activity within 15 mm of the liver is not searched."
+        )
+    else:
+        limitations += _ct_limitations(reading, thresholds)
     if not reading.attenuation_corrected:
-        limitations.append("The SPECT is not known to be corrected for attenuation; shares are approximate.")
+        limitations.append(
+            "The SPECT is not known to be corrected for attenuation: lung shunt, lobar split and coverage are not "
+            "measured, shares of foci are approximate."
+        )
     if reading.physiologic:
         places = "; ".join(focus.words for focus in reading.physiologic)
         limitations.append(f"SPECT uptake that looks like kidney, which macroaggregates do not reach: {places}.")
+    if any(not ratio.given for ratio in reading.ratios):
+        limitations.append("Hot regions of the liver are outlined by their own uptake; they are not confirmed tumors.")
     return tuple(limitations)
+
+
+def _ct_limitations(reading: SpectReading, thresholds: Thresholds) -> list[str]:
+    organs, perfusion = reading.organs, reading.perfusion
+    said = []
+    if organs is not None and abs(organs.shift_up_mm) >= thresholds.mismatch_mm:
+        above = organs.shift_up_mm > 0
+        volume = f" ({perfusion.above_dome_ml:.0f} ml of uptake lie above its dome)" if above and perfusion else ""
+        said.append(
+            f"Respiratory mismatch: the liver's uptake lies {abs(organs.shift_up_mm):.0f} mm "
+            f"{'above' if above else 'below'} the liver of the CT{volume}; the CT's liver was moved onto it, and "
+            "attenuation correction near the dome is doubtful."
+        )
+    if perfusion is not None and perfusion.resected_lobe:
+        said.append(
+            f"The CT shows next to no liver in the place of the {perfusion.resected_lobe} lobe (resected?); no split "
+            "is given."
+        )
+    elif perfusion is not None:
+        said.append(
+            "Right and left lobe are divided by a plane through the caval foramen at 75 degrees to the frontal plane, "
+            "not by vessels; it is wrong after resection or growth of a lobe."
+        )
+    return said

@@ -6,7 +6,9 @@ beside it), *practice* (usual in departments, to be confirmed by each site).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from analyzers.ct_anatomy.thresholds import LiverThresholds, TissueThresholds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,42 @@ class Thresholds:
     """Least peak of a focus in SPECT as a share of the liver's mean (derived)."""
     spect_clear_of_liver_mm: float = 15.0
     """Margin for breathing and spill-over round the liver in SPECT (derived: the upper end of 10 to 15 mm)."""
+
+    # --- SPECT/CT ---
+    least_ct_liver_ml: float = 250.0
+    """A smaller liver on the CT is not believed (derived: a left lobe alone after a right hemihepatectomy)."""
+    least_uptake_on_ct_liver_fraction: float = 0.75
+    """Share of the uptake's region that must lie on or beside the CT's liver for the CT to be believed (derived:
+    blur and breathing widen a liver's outline by less than the margin; an overlap by chance is below one half)."""
+    absent_lobe_spect_fraction: float = 0.10
+    """Level of a lobe in SPECT, relative to the other's, below which it has no uptake (practice: one tenth)."""
+    absent_parenchyma_fraction: float = 0.10
+    """Share of the CT's liver on one side of the main fissure below which that lobe is taken to be resected
+    (derived: a left lobe is a third of a liver, a small one a fifth; the plane's place is known to 8 mm, or 6 %)."""
+    fissure_error_mm: float = 8.0
+    """Uncertainty, at 95 %, of the place of the plane between the lobes (derived: half the width of a vena cava)."""
+    lung_margin_spect_mm: float = 25.0
+    """Lung nearer to the liver is not counted but filled with the mean of the rest (derived: blur and breathing carry
+    the liver's counts two centimetres)."""
+    spect_shunt_error_fraction: float = 0.13
+    """Relative uncertainty of a lung shunt from SPECT/CT (published: within 13 % in a phantom)."""
+    spect_shunt_error: float = 0.005
+    """Absolute uncertainty of it (derived: residual scatter of 0.5 % of the liver's counts)."""
+    mismatch_mm: float = 10.0
+    """Shift between the liver in SPECT and CT from which on it is told (derived: two voxels)."""
+    spect_focus_level_fraction: float = 0.025
+    """Least peak of a focus in SPECT/CT over what spills from the liver, as a share of the liver's mean (derived: 0.3 %
+    of the liver's counts spread over 100 ml)."""
+    spect_ct_clear_of_liver_mm: float = 5.0
+    """A peak nearer to the CT's liver is not searched (derived: one voxel)."""
+    spill_error_fraction: float = 0.30
+    """Relative error of the modelled spill-over of the liver (derived: resolution known to 15 %)."""
+
+    # --- organs on the CT: groups of their own come last, so that a list of all thresholds is valid TOML ---
+    ct_tissue: TissueThresholds = field(default_factory=TissueThresholds)
+    """Body, lungs and bones of the CT, as the CT analyzer has them."""
+    ct_liver: LiverThresholds = field(default_factory=LiverThresholds)
+    """Seed and appearance of the CT's liver, as the CT analyzer has them."""
 
     def __post_init__(self) -> None:
         """Refuse bounds that do not enclose their value, and flags in the wrong order."""

@@ -34,9 +34,9 @@ class Facts:
     missing_lobe : str
         ``left``, ``right``, or empty.
     liver_shown_there_by : str
-        What shows liver in the place of the missing lobe (``the colloid scan``); empty where nothing does.
+        What shows liver in the place of the missing lobe (``the CT``); empty where nothing does.
     absent_lobe : str
-        ``left``, ``right``: a lobe without uptake in whose place a colloid scan shows no liver either; else empty.
+        ``left``, ``right``: a lobe without uptake in whose place no liver is shown either; else empty.
     not_judged : str
         Why completeness cannot be judged; empty where it can.
     side_doubt : str
@@ -95,8 +95,9 @@ def _lobe(facts: Facts) -> str:
 
 def _whole(facts: Facts) -> str:
     if facts.absent_lobe:
+        shown_by = facts.liver_shown_there_by or "the colloid scan"
         return (
-            f"uptake in all of the liver that the colloid scan shows; it shows none in the place of the "
+            f"uptake in all of the liver that {shown_by} shows; it shows none in the place of the "
             f"{facts.absent_lobe} lobe (resected?)"
         )
     return "uptake in both lobes of the liver"

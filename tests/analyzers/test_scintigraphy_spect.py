@@ -14,7 +14,8 @@ from analyzers.loading import open_study
 from analyzers.scintigraphy import ANALYZER
 from analyzers.scintigraphy.answer import facts_of
 from analyzers.scintigraphy.spect import SpectReading, SpectRefusal, read_spect
-from analyzers.scintigraphy.spect_answer import spect_findings, spect_measurements, spect_segments
+from analyzers.scintigraphy.spect_answer import spect_findings, spect_segments
+from analyzers.scintigraphy.spect_numbers import spect_measurements
 from analyzers.scintigraphy.thresholds import DEFAULTS
 from analyzers.scintigraphy.verdict import extrahepatic_presence, perfusion_pattern
 from analyzers.volume import Volume

@@ -1,0 +1,238 @@
+"""SPECT/CT: how much of the liver is perfused, how the activity is split between the lobes, and what reaches the lungs.
+
+Everything here needs parenchyma from the CT and a SPECT corrected for attenuation. The lobes are divided by the plane
+of the main fissure as ``spect_organs.right_of_main_fissure`` lays it; intervals move that plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from analyzers.scintigraphy.spect_organs import CtOrgans, right_of_main_fissure
+from analyzers.scintigraphy.thresholds import Thresholds
+from analyzers.volume import Volume
+
+_CORE_MM = 10.0
+"""Levels of a lobe are read this far inside its surface and from the plane between the lobes: one width of the blur."""
+_LEVELS = (0.10, 0.20, 0.40)
+_LEAST_CORE_VOXELS = 30
+_LUNG_EDGE_SHARE = 0.25
+_LUNG_RIM_MM = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lobe:
+    """One side of the main fissure.
+
+    Attributes
+    ----------
+    side : str
+        ``right`` or ``left``.
+    mask_zyx : (z, y, x) bool
+        On the SPECT.
+    volume_ml, volume_fraction : float
+        On the CT's liver; the share of the whole liver.
+    activity_fraction, activity_error : float
+        Share of the liver's counts, and half its 95 % interval.
+    perfusion_index : float
+        Share of counts over share of volume.
+    level : float
+        Median counts in the core.
+    covered_fractions : three float
+        Share of the lobe's volume above 10, 20 and 40 % of the liver's 95th percentile.
+    is_resected : bool
+        The CT shows next to no parenchyma there.
+    is_perfused : bool
+    """
+
+    side: str
+    mask_zyx: NDArray[np.bool_]
+    volume_ml: float
+    volume_fraction: float
+    activity_fraction: float
+    activity_error: float
+    perfusion_index: float
+    level: float
+    covered_fractions: tuple[float, float, float]
+    is_resected: bool
+    is_perfused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpectShunt:
+    """Lung / (lung + liver) of attenuation-corrected counts, with its 95 % interval.
+
+    ``at_least`` says that the lungs go on above the field; ``filled_fraction`` which part of them lay too near to the
+    liver and was filled.
+    """
+
+    fraction: float
+    error: float
+    at_least: bool
+    filled_fraction: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perfusion:
+    """What the liver of the CT holds."""
+
+    right: Lobe
+    left: Lobe
+    perfused_ml: float
+    covered_fractions: tuple[float, float, float]
+    shunt: SpectShunt | None
+    above_dome_ml: float
+    """Volume of uptake above the highest point of the CT's liver, where the CT was not moved."""
+
+    @property
+    def missing_lobe(self) -> str:
+        """``left`` or ``right`` where parenchyma has no uptake; else empty."""
+        return next((one.side for one in (self.left, self.right) if not one.is_perfused and not one.is_resected), "")
+
+    @property
+    def resected_lobe(self) -> str:
+        """``left`` or ``right`` where the CT shows no parenchyma; else empty."""
+        return next((one.side for one in (self.left, self.right) if one.is_resected), "")
+
+
+def measure_perfusion(
+    volume: Volume,
+    organs: CtOrgans,
+    uptake_zyx: NDArray[np.bool_],
+    foci_zyx: NDArray[np.bool_],
+    thresholds: Thresholds,
+) -> Perfusion:
+    """Measure lobes, coverage and lung shunt.
+
+    Parameters
+    ----------
+    volume : Volume
+        SPECT, corrected for attenuation.
+    organs : CtOrgans
+    uptake_zyx : (z, y, x) bool
+        Region of uptake found from activity alone.
+    foci_zyx : (z, y, x) bool
+        Uptake outside the liver; it spills into the lungs as the liver does.
+    thresholds : Thresholds
+    """
+    counts = np.maximum(volume.voxels_zyx.astype(np.float64), 0.0)
+    reference = float(np.percentile(counts[organs.liver_zyx], 95))
+    errors = [
+        abs(
+            _split(counts, organs, right_of_main_fissure(organs.anatomy, volume, moved))
+            - _split(counts, organs, organs.right_zyx)
+        )
+        for moved in (-thresholds.fissure_error_mm, thresholds.fissure_error_mm)
+    ]
+    right, left = (
+        _lobe(side, volume, counts, organs, reference, max(errors), thresholds) for side in ("right", "left")
+    )
+    right, left = _judged(right, left, thresholds), _judged(left, right, thresholds)
+    covered = _covered(counts, organs.liver_zyx, reference)
+    return Perfusion(
+        right=right,
+        left=left,
+        perfused_ml=covered[1] * organs.liver_ml,
+        covered_fractions=covered,
+        shunt=_shunt(volume, counts, organs, foci_zyx, thresholds),
+        above_dome_ml=_above_dome_ml(volume, organs, uptake_zyx),
+    )
+
+
+def _split(counts: NDArray[np.float64], organs: CtOrgans, right_zyx: NDArray[np.bool_]) -> float:
+    total = float(counts[organs.liver_zyx].sum())
+    return float(counts[organs.liver_zyx & right_zyx].sum()) / max(total, 1e-9)
+
+
+def _lobe(
+    side: str,
+    volume: Volume,
+    counts: NDArray[np.float64],
+    organs: CtOrgans,
+    reference: float,
+    error: float,
+    thresholds: Thresholds,
+) -> Lobe:
+    where = organs.right_zyx if side == "right" else ~organs.right_zyx
+    mask = organs.liver_zyx & where
+    share = float(mask.sum()) / max(1, int(organs.liver_zyx.sum()))
+    activity = float(counts[mask].sum()) / max(float(counts[organs.liver_zyx].sum()), 1e-9)
+    depth_mm = ndimage.distance_transform_edt(mask, sampling=volume.spacing_zyx_mm)
+    core = depth_mm > _CORE_MM
+    if core.sum() < _LEAST_CORE_VOXELS:
+        core = depth_mm >= 0.5 * float(depth_mm.max()) if mask.any() else mask
+    return Lobe(
+        side=side,
+        mask_zyx=mask,
+        volume_ml=share * organs.liver_ml,
+        volume_fraction=share,
+        activity_fraction=activity,
+        activity_error=error,
+        perfusion_index=activity / share if share > 0 else 0.0,
+        level=float(np.median(counts[core])) if core.any() else 0.0,
+        covered_fractions=_covered(counts, mask, reference),
+        is_resected=share < thresholds.absent_parenchyma_fraction,
+        is_perfused=True,
+    )
+
+
+def _judged(lobe: Lobe, other: Lobe, thresholds: Thresholds) -> Lobe:
+    perfused = other.is_resected or lobe.level >= thresholds.absent_lobe_spect_fraction * other.level
+    return replace(lobe, is_perfused=perfused and not lobe.is_resected)
+
+
+def _covered(counts: NDArray[np.float64], mask: NDArray[np.bool_], reference: float) -> tuple[float, float, float]:
+    inside = counts[mask]
+    if not inside.size:
+        return 0.0, 0.0, 0.0
+    ten, twenty, forty = (float((inside > level * reference).mean()) for level in _LEVELS)
+    return ten, twenty, forty
+
+
+def _shunt(
+    volume: Volume,
+    counts: NDArray[np.float64],
+    organs: CtOrgans,
+    foci_zyx: NDArray[np.bool_],
+    thresholds: Thresholds,
+) -> SpectShunt | None:
+    """Counts of lungs clear of the liver, filled to all of the CT's lungs; ``None`` where too little is clear."""
+    spacing = volume.spacing_zyx_mm
+    far_mm = ndimage.distance_transform_edt(~organs.liver_zyx, sampling=spacing)
+    lungs = organs.lungs_zyx
+    apart = far_mm > thresholds.lung_margin_spect_mm
+    if foci_zyx.any():
+        apart &= ndimage.distance_transform_edt(~foci_zyx, sampling=spacing) > thresholds.lung_margin_spect_mm
+    clear = lungs & apart
+    if clear.sum() < 0.4 * lungs.sum() or not clear.any():
+        return None
+    per_voxel = float(counts[clear].mean())
+    # Blur carries the lungs' own counts over their outline, too.
+    round_lungs = ndimage.distance_transform_edt(~lungs, sampling=spacing) <= _LUNG_RIM_MM
+    seen = round_lungs & organs.body_zyx & apart
+    lung_counts = float(counts[seen].sum()) * float(lungs.sum()) / float(clear.sum())
+    # Blur carries the liver's counts over its outline; what lungs hold there is theirs.
+    near = (far_mm <= thresholds.spect_clear_of_liver_mm) & (organs.body_zyx | organs.liver_zyx)
+    liver_counts = float(counts[near].sum()) - per_voxel * float((near & lungs).sum())
+    fraction = lung_counts / max(lung_counts + liver_counts, 1e-9)
+    planes = lungs.sum(axis=(1, 2))
+    top = planes[-1] if volume.affine_lps[2, 2] > 0 else planes[0]
+    return SpectShunt(
+        fraction=fraction,
+        error=thresholds.spect_shunt_error_fraction * fraction + thresholds.spect_shunt_error,
+        at_least=bool(top > _LUNG_EDGE_SHARE * planes.max()),
+        filled_fraction=1.0 - float(clear.sum()) / float(lungs.sum()),
+    )
+
+
+def _above_dome_ml(volume: Volume, organs: CtOrgans, uptake_zyx: NDArray[np.bool_]) -> float:
+    grid = organs.anatomy.grid
+    planes = np.flatnonzero(organs.liver_on_ct_zyx.any(axis=(1, 2)))
+    middle = np.asarray(organs.ct.voxels_zyx.shape[1:], np.float64) / 2
+    dome_mm = float(organs.ct.to_lps_mm(np.asarray([[plane, *middle] for plane in planes]))[:, 2].max())
+    height_mm = volume.to_lps_mm(np.argwhere(uptake_zyx).astype(np.float64))[:, 2]
+    return float((height_mm > dome_mm + grid.spacing_mm / 2).sum()) * volume.voxel_ml

@@ -1,0 +1,219 @@
+"""Reading a SPECT with its CT: organs by coordinates, lobes, lung shunt, foci; and every CT that must not be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analyzers import vocabulary
+from analyzers.contract import Accept, Assessed, NotAssessable
+from analyzers.loading import open_study
+from analyzers.phantoms.__main__ import make_phantom
+from analyzers.phantoms.request import PhantomRequest
+from analyzers.scintigraphy import ANALYZER
+from analyzers.scintigraphy.reading import Readings, conclude
+from analyzers.scintigraphy.spect import SpectReading, SpectRefusal, read_spect
+from analyzers.scintigraphy.spect_numbers import spect_measurements
+from analyzers.scintigraphy.thresholds import DEFAULTS
+from analyzers.volume import StudyImages, Volume
+
+NEED_PARENCHYMA = {"lung_shunt_fraction_spect", "lobe_activity_share", "lobe_perfusion_index", "liver_covered_share_20"}
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StudyImages]:
+    """Make development phantoms of a SPECT/CT once each."""
+    made: dict[tuple[str, ...], StudyImages] = {}
+
+    def study(*variants: str, seed: int = 124) -> StudyImages:
+        key = (*variants, str(seed))
+        if key not in made:
+            folder = tmp_path_factory.mktemp("spect-ct") / "phantom"
+            given = variants if "spect-nac" in variants else ("spect-ct", *variants)
+            request = PhantomRequest(
+                kind="scintigraphy", seed=seed, variants=tuple(sorted({"no-planar", *given})), model="development"
+            )
+            make_phantom(request, folder)
+            images = open_study(folder / "dicom")
+            acceptance = ANALYZER.accepts(images.summary)
+            assert isinstance(acceptance, Accept)
+            made[key] = images.with_roles(acceptance.roles)
+        return made[key]
+
+    return study
+
+
+def volumes(images: StudyImages) -> tuple[Volume, Volume]:
+    """SPECT and CT."""
+    (spect,), (ct,) = (
+        [volume for loaded in images.with_role(role) for volume in loaded.volumes] for role in ("spect", "ct")
+    )
+    return spect, ct
+
+
+def read(spect: Volume, *cts: Volume, corrected: bool = True) -> SpectReading:
+    outcome = read_spect(spect, corrected, DEFAULTS, cts=cts)
+    assert isinstance(outcome, SpectReading)
+    return outcome
+
+
+def keys(reading: SpectReading) -> set[str]:
+    return {one.key for one in spect_measurements(reading)}
+
+
+def test_an_extrahepatic_focus_is_named_by_the_ct_and_suspected(studies: Callable[..., StudyImages]) -> None:
+    images = studies("extrahepatic-stomach", "any-strength")
+    result = ANALYZER.analyze(images, ())
+
+    assert isinstance(result, Assessed)
+    assert result.findings[0].value == vocabulary.PERFUSION_EXTRAHEPATIC
+    assert "SPECT/CT stomach" in result.conclusion
+    assert {"liver_covered_share_20", "respiratory_shift", "extrahepatic_volume"} <= {
+        m.key for m in result.measurements
+    }
+    planes = {segment.name: segment.planes for segment in result.segments}
+    assert planes["ct-liver"] == planes["ct-lungs"] != planes["perfused-liver"] == planes["right-lobe"]
+
+
+@pytest.mark.parametrize(("side", "seed"), [("left", 102), ("right", 103)])
+def test_a_lobe_that_the_ct_shows_and_the_tracer_does_not_is_not_perfused(
+    studies: Callable[..., StudyImages], side: str, seed: int
+) -> None:
+    result = ANALYZER.analyze(studies(f"missing-{side}-lobe", seed=seed), ())
+
+    assert isinstance(result, Assessed)
+    assert result.findings[0].value == vocabulary.PERFUSION_INCOMPLETE
+    assert f"{side} lobe: not perfused (the CT shows liver there)" in result.conclusion
+    shares = [m.value for m in result.measurements if m.key == "lobe_activity_share"]
+    assert sum(shares) == pytest.approx(1.0)
+    assert min(shares) < 0.25
+
+
+def test_a_resected_lobe_is_not_called_unperfused(studies: Callable[..., StudyImages]) -> None:
+    result = ANALYZER.analyze(studies("resected-left-lobe", seed=112), ())
+
+    assert isinstance(result, Assessed)
+    assert result.findings[0].value == vocabulary.PERFUSION_COMPLETE
+    assert "in the place of the left lobe (resected?)" in result.conclusion
+    assert not any(m.key == "lobe_activity_share" for m in result.measurements)
+
+
+def test_uptake_above_the_dome_of_the_ct_is_told_and_corrected(studies: Callable[..., StudyImages]) -> None:
+    spect, ct = volumes(studies("dome-mismatch", seed=114))
+    reading = read(spect, ct)
+
+    assert reading.organs is not None
+    assert reading.organs.shift_up_mm == pytest.approx(21.5, abs=6.0)
+    result = conclude(studies("dome-mismatch", seed=114), Readings(planar=None, spect=reading), DEFAULTS)
+    assert any("Respiratory mismatch" in text and "above" in text for text in result.limitations)  # type: ignore[union-attr]
+
+
+def test_turning_the_planes_of_spect_and_ct_changes_no_number(studies: Callable[..., StudyImages]) -> None:
+    spect, ct = volumes(studies("extrahepatic-stomach", "any-strength"))
+    plain, turned = read(spect, ct), read(upside_down(spect), upside_down(ct))
+
+    assert plain.perfusion is not None
+    assert turned.perfusion is not None
+    assert turned.perfusion.right.activity_fraction == pytest.approx(plain.perfusion.right.activity_fraction, abs=0.01)
+    assert turned.foci[0].centroid_lps_mm == pytest.approx(plain.foci[0].centroid_lps_mm, abs=3.0)
+
+
+def upside_down(volume: Volume) -> Volume:
+    affine = volume.affine_lps.copy()
+    affine[:3, 3] += (len(volume.planes) - 1) * affine[:3, 2]
+    affine[:3, 2] *= -1.0
+    return replace(volume, voxels_zyx=volume.voxels_zyx[::-1], affine_lps=affine, planes=volume.planes[::-1])
+
+
+def moved(volume: Volume, *shift_lps_mm: float) -> Volume:
+    affine = volume.affine_lps.copy()
+    affine[:3, 3] += shift_lps_mm
+    return replace(volume, affine_lps=affine)
+
+
+def upper_part(volume: Volume, share: float) -> Volume:
+    first = round(len(volume.planes) * share)
+    shifted = moved(volume, *(first * volume.affine_lps[:3, 2]))
+    return replace(shifted, voxels_zyx=volume.voxels_zyx[first:], planes=volume.planes[first:])
+
+
+def prone(volume: Volume) -> Volume:
+    header = replace(volume.header, attributes={**volume.header.attributes, "PatientPosition": ("HFP",)})
+    return replace(volume, header=header)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"),
+    [
+        (lambda ct: replace(ct, frame_of_reference_uid="1.2.3"), "CT in the frame of the SPECT"),
+        (lambda ct: replace(ct, frame_of_reference_uid=None), "CT in the frame of the SPECT"),
+        (prone, "patient position of CT and SPECT"),
+        (lambda ct: moved(ct, 120.0, 0.0, 0.0), "uptake lies on the liver of the CT"),
+        (lambda ct: upper_part(ct, 0.42), "the CT was not used (liver"),
+        (lambda ct: replace(ct, voxels_zyx=np.full_like(ct.voxels_zyx, -1000.0)), "no trunk"),
+    ],
+    ids=["other frame", "no frame", "prone", "elsewhere", "cut", "air"],
+)
+def test_a_ct_that_does_not_fit_gives_no_number_and_its_reason(
+    studies: Callable[..., StudyImages], spoilt: Callable[[Volume], Volume], reason: str
+) -> None:
+    images = studies("extrahepatic-stomach", "any-strength")
+    spect, ct = volumes(images)
+    if spoilt is prone:
+        spect = replace(
+            spect, header=replace(spect.header, attributes={**spect.header.attributes, "PatientPosition": ("HFS",)})
+        )
+    reading = read(spect, spoilt(ct))
+
+    assert reading.organs is None
+    assert reason in reading.ct_reason
+    assert not keys(reading) & NEED_PARENCHYMA
+    result = conclude(images, Readings(planar=None, spect=reading), DEFAULTS)
+    assert isinstance(result, Assessed)
+    assert any(reason in text for text in result.limitations)
+    assert result.findings[0].value == vocabulary.PERFUSION_INDETERMINATE
+
+
+def test_without_correction_for_attenuation_nothing_is_quantified(studies: Callable[..., StudyImages]) -> None:
+    spect, ct = volumes(studies("extrahepatic-stomach", "any-strength"))
+    reading = read(spect, ct, corrected=False)
+
+    assert reading.organs is not None
+    assert not keys(reading) & NEED_PARENCHYMA
+    assert "hot_region_ratio" not in keys(reading)
+    result = conclude(studies("extrahepatic-stomach", "any-strength"), Readings(planar=None, spect=reading), DEFAULTS)
+    assert isinstance(result, Assessed)
+    assert any("not known to be corrected for attenuation" in text for text in result.limitations)
+
+
+def test_a_field_that_cuts_the_liver_gives_no_number(studies: Callable[..., StudyImages]) -> None:
+    result = ANALYZER.analyze(studies("field-cuts-liver", seed=115), ())
+
+    assert isinstance(result, NotAssessable)
+    assert any("cuts the liver" in reason for reason in result.reasons)
+    assert any(not gate.passed for gate in result.gates)
+
+
+def test_a_spect_without_counts_gives_no_number(studies: Callable[..., StudyImages]) -> None:
+    spect, ct = volumes(studies("extrahepatic-stomach", "any-strength"))
+    outcome = read_spect(replace(spect, voxels_zyx=np.zeros_like(spect.voxels_zyx)), True, DEFAULTS, cts=[ct])
+
+    assert isinstance(outcome, SpectRefusal)
+
+
+def test_a_second_ct_is_tried_where_the_first_does_not_fit(studies: Callable[..., StudyImages]) -> None:
+    spect, ct = volumes(studies("extrahepatic-stomach", "any-strength"))
+
+    assert read(spect, replace(ct, frame_of_reference_uid="1.2.3"), ct).organs is not None
+
+
+def test_gated_and_raw_and_foreign_tomographies_are_declined(tmp_path: Path) -> None:
+    make_phantom(PhantomRequest(kind="scintigraphy", seed=4, variants=("no-planar", "tomo")), tmp_path / "raw")
+    acceptance = ANALYZER.accepts(open_study(tmp_path / "raw" / "dicom").summary)
+
+    assert not isinstance(acceptance, Accept)
+    assert "reconstructed" in acceptance.reason
