@@ -116,7 +116,7 @@ def linked(terms: Terms, proposals: Iterable[Proposal], *, handlers: Iterable[Ha
         well = True
     finally:
         if well and association.is_established:
-            association.release()
+            pause.release(within_s=terms.response_timeout_s)
         elif association.is_established:
             association.abort()
         pause.end()
