@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,6 +65,9 @@ class Rows(Protocol):
 
     def spool_keys(self) -> set[str]:
         """All keys that a row refers to."""
+
+    def known_of(self, spool_keys: Collection[str]) -> set[str]:
+        """Those of a few keys that a row refers to."""
 
     def open_association(
         self, calling_ae: str, called_ae: str, calling_address: str, receiver: str, lease_until: datetime
@@ -122,23 +125,24 @@ class Recorder:
         self._associations: dict[int, int] = {}
         self._renewed_at_s = time.monotonic()
         self._read_again_at_s: float | None = None
-        self._found: set[str] = set()
         self._siblings = Siblings()
         self._journal = journal("inbound.recorder")
 
     def run(self, notices: NoticeReader) -> None:
         """Record until the receiver has ended and nothing is left to do."""
         tries_left = LAST_TRIES
-        must_look = True
+        must_look, wait_s = True, 0.0
         self._journal.info("recording")
         while not notices.has_ended or notices.has_more:
-            batch = notices.read(most=MOST_AT_ONCE, wait_s=0.0 if must_look else LOOK_S)
+            batch = notices.read(most=MOST_AT_ONCE, wait_s=wait_s)
+            wait_s = LOOK_S
             must_look = must_look or self._must_read_again()
             while tries_left:
                 try:
-                    if must_look:
-                        self.look_for_unrecorded()
-                    must_look = self._act_on(batch)
+                    # Who is to end waits for another's search; who has notices to act on searches later.
+                    if must_look and self.look_for_unrecorded(wait=notices.has_ended) is not None:
+                        must_look = False
+                    must_look = self._act_on(batch) or must_look
                     self._renew()
                 except StoreError as fault:
                     self._journal.error("the database refused; trying again", cause=str(fault), count=len(batch))
@@ -148,8 +152,20 @@ class Recorder:
                     break
         self._forget(list(self._associations))
 
-    def look_for_unrecorded(self) -> int:
-        """Record every whole file of the spool that no row knows; return how many there were."""
+    def look_for_unrecorded(self, *, wait: bool = True) -> int | None:
+        """Record every whole file of the spool that no row knows; return how many there were.
+
+        One recorder of all at a time: each would examine the same files, and record them for nothing.
+
+        Parameters
+        ----------
+        wait : bool
+            Wait while another recorder looks; otherwise there is no look, and the answer is ``None``.
+        """
+        with self._spool.searched(wait=wait) as alone:
+            return self._look() if alone else None
+
+    def _look(self) -> int:
         known = self._rows.spool_keys()
         found: list[tuple[datetime, _Object]] = []
         self._read_again_at_s = None
@@ -174,7 +190,6 @@ class Recorder:
         found.sort(key=lambda one: (one[0], one[1].spool_key))
         for start in range(0, len(found), MOST_AT_ONCE):
             self._record([one for _, one in found[start : start + MOST_AT_ONCE]])
-        self._found.update(one.spool_key for _, one in found)
         if found:
             self._journal.info("recorded what an earlier process had received", count=len(found))
         return len(found)
@@ -189,10 +204,6 @@ class Recorder:
         some_lost = False
         for notice in batch:
             match notice:
-                case Stored() if notice.spool_key in self._found:
-                    # A look took it before its notice was read. Examining it once more would let recording fall behind
-                    # again after each look, until the next notice is lost.
-                    pass
                 case Stored():
                     stored.append(_Object(spool_key=notice.spool_key, announced=notice.announced, call=notice.call))
                 case Refused():
@@ -201,8 +212,6 @@ class Recorder:
                     ended.append(notice.call)
                 case Lost():
                     some_lost = True
-                    # What was found before was told before, or never will be.
-                    self._found.clear()
                 case _:
                     assert_never(notice)
         # In this order: if one fails all are tried again, and only counting is not the same when done twice.
@@ -214,7 +223,12 @@ class Recorder:
 
     def _record(self, objects: Sequence[_Object]) -> None:
         examined: list[tuple[_Object, ReceivedInstance]] = []
+        # A look, by us or by another recorder, may have taken it before its notice was read. Examining it once more
+        # would let recording fall behind again after each look, until the next notice is lost.
+        known = self._rows.known_of([one.spool_key for one in objects]) if objects else set()
         for one in objects:
+            if one.spool_key in known:
+                continue
             instance = self._examined(one)
             if instance is not None:
                 examined.append((one, instance))
@@ -238,7 +252,8 @@ class Recorder:
         except UnreadableObjectError as fault:
             reason = fault.reason
         except FileNotFoundError:
-            self._journal.error("a spool file is gone before it was recorded", what=one.spool_key)
+            # Another recorder may have found it, seen that it is a repetition, and removed it.
+            self._journal.warning("a spool file is gone before it was recorded", what=one.spool_key)
             return None
         except OSError as fault:
             self._read_later(one.spool_key, fault)

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -248,6 +248,25 @@ class Spool:
             return self.seal_of(spool_key)
         except BlockingIOError:
             return None
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def searched(self, *, wait: bool) -> Iterator[bool]:
+        """While the block runs no other process searches the spool for files without a row; whether it is so.
+
+        Parameters
+        ----------
+        wait : bool
+            Wait until another process has finished its search; otherwise the answer may be no.
+        """
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
         finally:
             os.close(descriptor)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, func, or_, select, update
 
 from scp_node.domain.routing import Sender
 from scp_node.domain.study import Identity, ReceivedInstance, Reception, Study, StudyEvent, StudyState
@@ -88,12 +88,18 @@ class StudyStore:
 
     def spool_keys(self) -> set[str]:
         """All keys that a row refers to; a file under any other is nobody's, or still to be recorded."""
+        return self._spool_keys(lambda column: column.is_not(None))
+
+    def known_of(self, spool_keys: Collection[str]) -> set[str]:
+        """Those of a few keys that a row refers to."""
+        return self._spool_keys(lambda column: column.in_(spool_keys))
+
+    def _spool_keys(self, wanted: Callable[[Column[str]], ColumnElement[bool]]) -> set[str]:
         keys: set[str] = set()
         with self._database.reading() as connection:
             for table in (tables.instance, tables.correction, tables.quarantine):
-                keys.update(
-                    connection.execute(select(table.c.spool_key).where(table.c.spool_key.is_not(None))).scalars()
-                )
+                column = table.c.spool_key
+                keys.update(connection.execute(select(column).where(wanted(column))).scalars())
         return keys
 
     # --- reading ---

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -437,14 +438,8 @@ def files_in(folder: Path) -> list[Path]:
     return sorted((folder / "spool").rglob("*.dcm"))
 
 
-def record(database: Database, spool: Spool, notices: list[Notice]) -> None:
-    """Let a recorder do what a receiver tells it, to the end."""
-    reading, writing = os.pipe()
-    writer = NoticeWriter(writing)
-    for notice in notices:
-        writer.tell(notice)
-    writer.close()
-    recorder = Recorder(
+def recorder_of(database: Database, spool: Spool) -> Recorder:
+    return Recorder(
         spool=spool,
         rows=StudyStore(database),
         quarantine=Quarantine(database),
@@ -452,7 +447,16 @@ def record(database: Database, spool: Spool, notices: list[Notice]) -> None:
         receiver="test",
         clock=lambda: NOW,
     )
-    recorder.run(NoticeReader(reading))
+
+
+def record(database: Database, spool: Spool, notices: list[Notice]) -> None:
+    """Let a recorder do what a receiver tells it, to the end."""
+    reading, writing = os.pipe()
+    writer = NoticeWriter(writing)
+    for notice in notices:
+        writer.tell(notice)
+    writer.close()
+    recorder_of(database, spool).run(NoticeReader(reading))
     os.close(reading)
 
 
@@ -618,4 +622,54 @@ def test_what_a_look_found_is_not_examined_again_when_its_notice_is_read(
     take(database, spool, *sendings)
 
     assert len(examined_keys) == len(set(examined_keys)) == 5
+    assert StudyStore(database).spool_keys() == set(spool.keys())
+
+
+def test_one_recorder_of_many_looks_at_a_time(database: Database, spool: Spool, tmp_path: Path) -> None:
+    """Else each of many examines every file, and recording comes to a stand."""
+    stored(spool, sending_of(part10(ct_slice(), tmp_path / "a.dcm")))
+    recorder = recorder_of(database, spool)
+    same_spool = Spool(tmp_path / "spool", quota_gib=1.0, keep_free_gib=0.0)
+
+    with same_spool.searched(wait=False) as alone:
+        assert alone
+        assert recorder.look_for_unrecorded(wait=False) is None
+    assert StudyStore(database).spool_keys() == set()
+
+    assert recorder.look_for_unrecorded(wait=False) == 1
+    assert StudyStore(database).spool_keys() == set(spool.keys())
+
+
+def test_a_recorder_that_is_to_end_waits_for_the_look_of_another(
+    database: Database, spool: Spool, tmp_path: Path
+) -> None:
+    stored(spool, sending_of(part10(ct_slice(), tmp_path / "a.dcm")))
+    same_spool = Spool(tmp_path / "spool", quota_gib=1.0, keep_free_gib=0.0)
+
+    with same_spool.searched(wait=False):
+        ending = threading.Thread(target=record, args=(database, spool, []))
+        ending.start()
+        ending.join(timeout=0.5)
+        assert ending.is_alive()
+    ending.join(timeout=20)
+
+    assert StudyStore(database).spool_keys() == set(spool.keys())
+
+
+def test_what_another_recorder_took_is_not_examined_again(
+    database: Database, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sendings = [sending_of(part10(ct_slice(number), tmp_path / f"{number}.dcm")) for number in range(3)]
+    notices: list[Notice] = [
+        Stored(call=1, spool_key=stored(spool, sending), announced=sending.announced) for sending in sendings
+    ]
+    recorder_of(database, spool).look_for_unrecorded()
+
+    def never(*_: object) -> ReceivedInstance:
+        raise AssertionError("it is recorded already")
+
+    monkeypatch.setattr("scp_node.inbound.recorder.examine", never)
+    record(database, spool, notices)
+
+    assert Quarantine(database).of_study("") == []
     assert StudyStore(database).spool_keys() == set(spool.keys())

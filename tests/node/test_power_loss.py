@@ -8,7 +8,7 @@ import itertools
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +84,9 @@ class Remembered:
 
     def spool_keys(self) -> set[str]:
         return set(self.instances)
+
+    def known_of(self, spool_keys: Collection[str]) -> set[str]:
+        return self.instances.keys() & set(spool_keys)
 
     def record_many(
         self, instances: Sequence[ReceivedInstance], now: datetime, *, association_ids: Sequence[int | None] = ()
