@@ -1,40 +1,92 @@
 """Counts for Prometheus, served on this machine only: what receivers count, and what the rows say.
 
-A receiver is another process; it writes its counts into files of its own (the library's multi-process mode), and they
-are added up here when they are asked for.
+A receiver is another process; it tells its counts over a socket, and they are added up here when they are asked for.
 """
 
 from __future__ import annotations
 
-import shutil
+import socket
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from scp_node.inbound.metrics import LARGEST_MESSAGE_BYTES, Count, Counts, Level
 from scp_node.store.overview import Overview, Status
 
-COUNTS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""The library's name for the folder, in a receiver's environment."""
 LOOPBACK = "127.0.0.1"
 
 
-def counts_folder(data_folder: Path) -> Path:
-    """The folder of the receivers' counts, made anew: they begin at zero with the node."""
-    folder = data_folder / "metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+class ReceiverCounts(Collector):
+    """What the receivers told last, added up; safe for many threads.
+
+    What a receiver counted stays when it ends; what it had open does not count any more.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._links: dict[int, socket.socket] = {}
+        self._last: dict[int, Counts] = {}
+        self._ended: Counter[tuple[Count, str]] = Counter()
+
+    def link(self, pid: int, ours: socket.socket) -> None:
+        """A receiver was started; ``ours`` is our end of the socket, taken over."""
+        with self._lock:
+            self._links[pid] = ours
+
+    def hear(self) -> None:
+        """Take what was told, so that there is room for more; call it every few seconds."""
+        with self._lock:
+            self._hear()
+
+    def forget(self, pid: int) -> None:
+        """A receiver ended."""
+        with self._lock:
+            self._hear()
+            link, last = self._links.pop(pid, None), self._last.pop(pid, None)
+            if link is not None:
+                link.close()
+            if last is not None:
+                self._ended.update(last.counts)
+
+    def collect(self) -> Iterable[Metric]:
+        """All counters and gauges."""
+        with self._lock:
+            self._hear()
+            counts, levels = self._ended.copy(), Counter[Level]()
+            for last in self._last.values():
+                counts.update(last.counts)
+                levels.update(last.levels)
+        for count in Count:
+            name, text, label = count.value
+            counter = CounterMetricFamily(name, text, labels=[label] if label else [])
+            if not label:
+                counter.add_metric([], counts[count, ""])
+            else:
+                for (_, value), number in sorted(item for item in counts.items() if item[0][0] is count):
+                    counter.add_metric([value], number)
+            yield counter
+        for level in Level:
+            name, text = level.value
+            yield GaugeMetricFamily(name, text, value=levels[level])
+
+    def _hear(self) -> None:
+        for pid, link in self._links.items():
+            while message := _message(link):
+                self._last[pid] = Counts.from_bytes(message)
 
 
-def forget_process(folder: Path, pid: int) -> None:
-    """A receiver ended; what it had open does not count any more."""
-    mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+def _message(link: socket.socket) -> bytes:
+    """The next message; empty if there is none, or the receiver has ended."""
+    try:
+        return link.recv(LARGEST_MESSAGE_BYTES, socket.MSG_DONTWAIT)
+    except OSError:
+        return b""
 
 
 class NodeCollector(Collector):
@@ -77,7 +129,7 @@ class NodeCollector(Collector):
         )
 
 
-def serve_metrics(port: int, counts: Path, collector: NodeCollector) -> Callable[[], None]:
+def serve_metrics(port: int, *collectors: Collector) -> Callable[[], None]:
     """Serve on the loopback address until the returned function is called.
 
     Raises
@@ -86,8 +138,8 @@ def serve_metrics(port: int, counts: Path, collector: NodeCollector) -> Callable
         If the port cannot be had.
     """
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(counts))  # type: ignore[no-untyped-call]
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
     server, thread = start_http_server(port, addr=LOOPBACK, registry=registry)
 
     def stop() -> None:

@@ -17,7 +17,7 @@ from types import FrameType
 from scp_node.domain.completion import Patience
 from scp_node.errors import NodeError
 from scp_node.journal import journal
-from scp_node.metrics import NodeCollector, counts_folder, serve_metrics
+from scp_node.metrics import NodeCollector, ReceiverCounts, serve_metrics
 from scp_node.outbound.counting import FoundCounts
 from scp_node.outbound.courier import PeerCourier
 from scp_node.outbound.cutoff import Cutoff
@@ -91,8 +91,8 @@ class Node:
             undo.callback(self._database.close)
             self._make_stores(data_folder)
             self._make_stages(versions)
-            self._counts_folder = counts_folder(data_folder)
-            self._receivers = Receivers(settings.folder, settings.node, lock, self._counts_folder)
+            self._received = ReceiverCounts()
+            self._receivers = Receivers(settings.folder, settings.node, lock, self._received)
             self._close = undo.pop_all()
 
     def _make_stores(self, data_folder: Path) -> None:
@@ -202,7 +202,7 @@ class Node:
             return lambda: None
         overview = Overview(self._database, self._settings.node.data_folder)
         try:
-            return serve_metrics(port, self._counts_folder, NodeCollector(overview, now_utc))
+            return serve_metrics(port, self._received, NodeCollector(overview, now_utc))
         except OSError as fault:
             raise NodeError(
                 f"metrics.port {port} cannot be had ({fault.strerror}): choose another in node.toml, or 0"

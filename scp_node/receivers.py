@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import shutil
 import subprocess
@@ -12,12 +11,12 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from socket import socket
+from socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 
 from scp_node.errors import NodeError
 from scp_node.inbound.listener import listening_socket
 from scp_node.journal import journal
-from scp_node.metrics import COUNTS_VARIABLE, forget_process
+from scp_node.metrics import ReceiverCounts
 from scp_node.settings import NodeSettings
 
 READY = b"ready"
@@ -47,16 +46,16 @@ class Receivers:
     lock : int
         Descriptor of the data folder's lock. Every receiver inherits it: the folder is free for another node only when
         the last of them has ended, also after the main process was killed.
-    counts : Path
-        Folder where they count; see :mod:`scp_node.metrics`.
+    counts : ReceiverCounts
+        Hears what they count.
     """
 
-    def __init__(self, config_folder: Path, settings: NodeSettings, lock: int, counts: Path) -> None:
+    def __init__(self, config_folder: Path, settings: NodeSettings, lock: int, counts: ReceiverCounts) -> None:
         self._config_folder = _kept(config_folder, settings.data_folder)
         self._lock = lock
         self._settings = settings
         self._listeners = _ports(settings)
-        self._counts_folder = counts
+        self._counts = counts
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._journal = journal("receivers")
         # Left by a node that was killed.
@@ -71,12 +70,13 @@ class Receivers:
     def mend(self, now: datetime) -> None:
         """Start again whichever has ended; call it every few seconds."""
         self._tell(now)
+        self._counts.hear()
         for number, process in list(self._processes.items()):
             if process.poll() is not None:
                 self._journal.error(
                     "a receiver ended and is started again", pid=process.pid, exit_code=process.returncode
                 )
-                forget_process(self._counts_folder, process.pid)
+                self._forget(process)
                 self._processes[number] = self._spawn(number)
                 self._tell(now)
 
@@ -101,6 +101,7 @@ class Receivers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            self._forget(process)
         for listening in self._listeners.values():
             listening.close()
         (self._settings.data_folder / TOLD_FILE).unlink(missing_ok=True)
@@ -111,19 +112,27 @@ class Receivers:
         for option, listening in self._listeners.items():
             command += [option, str(listening.fileno())]
         descriptors = [listening.fileno() for listening in self._listeners.values()]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            pass_fds=(*descriptors, self._lock),
-            env={**os.environ, COUNTS_VARIABLE: str(self._counts_folder)},
-        )
+        ours, its = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        with its:
+            process = subprocess.Popen(
+                [*command, "--counts-fd", str(its.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                pass_fds=(*descriptors, its.fileno(), self._lock),
+            )
+        self._counts.link(process.pid, ours)
         if not _is_ready(process):
             process.kill()
             process.wait()
+            self._forget(process)
             raise NodeError(f"receiver {number} did not start (exit code {process.returncode}); its messages are above")
         self._journal.info("receiver started", pid=process.pid, port=self._settings.receiving.port)
         return process
+
+    def _forget(self, process: subprocess.Popen[bytes]) -> None:
+        self._counts.forget(process.pid)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def receivers_fault(data_folder: Path, now: datetime) -> str:

@@ -108,6 +108,7 @@ class Store:
         self._announced: Announcement | None = None
         self._incoming: IncomingObject | None = None
         self._refusal: Answer | None = None
+        self._taken_bytes = 0
 
     def expect(self, announced: Announcement) -> None:
         """The request is in order; the data set may come."""
@@ -128,6 +129,7 @@ class Store:
 
     def spill(self, pieces: Sequence[Piece]) -> None:
         """Write out what has come so far."""
+        self._taken_bytes += sum(map(len, pieces))
         incoming = self._incoming
         if incoming is not None and self._refusal is None:
             self._guarded(lambda: incoming.spill(pieces))
@@ -139,6 +141,7 @@ class Store:
             spool_key = self._guarded(lambda: incoming.finish(pieces, self._intake.clock()))
             if spool_key is not None:
                 call.has_stored = True
+                self._intake.metrics.received(self._taken_bytes + sum(map(len, pieces)))
                 self._intake.notices.tell(Stored(call=call.number, spool_key=spool_key, announced=announced))
         answer = self._refusal or Answer(status=SUCCESS)
         self._intake.metrics.answered(answer.status)

@@ -132,7 +132,9 @@ def _inherited(descriptor: int | None) -> socket.socket | None:
     return None if descriptor is None else socket.socket(fileno=descriptor)
 
 
-def assemble(settings: Settings, database: Database, doors: Sequence[Door], notices: NoticeWriter) -> Listener:
+def assemble(
+    settings: Settings, database: Database, doors: Sequence[Door], notices: NoticeWriter, metrics: ReceiverMetrics
+) -> Listener:
     """Put the parts of one receiver together."""
     receiving = settings.node.receiving
     spool = Spool(
@@ -140,7 +142,7 @@ def assemble(settings: Settings, database: Database, doors: Sequence[Door], noti
         quota_gib=receiving.spool_quota_gib,
         keep_free_gib=receiving.keep_free_gib,
     )
-    ledger, metrics = Ledger(), ReceiverMetrics()
+    ledger = Ledger()
     handlers = Handlers(
         contexts=Contexts(),
         ledger=ledger,
@@ -207,14 +209,19 @@ def main(arguments: Sequence[str]) -> int:
     # The recorder inherits what else this process did: the lock of the data folder, which must outlive it.
     for door in doors:
         door.listening.set_inheritable(False)
+    counts = None if options.counts_fd is None else socket.socket(fileno=options.counts_fd)
+    if counts is not None:
+        counts.set_inheritable(False)
+    metrics = ReceiverMetrics(counts)
     recorder = RecorderProcess(options.config, f"{options.receiver}:{os.getpid()}")
-    listener = assemble(settings, database, doors, recorder.notices)
+    listener = assemble(settings, database, doors, recorder.notices, metrics)
     host, port = doors[0].listening.getsockname()[:2]
     listener.start()
     print(f"ready {host} {port}", flush=True)
     log.info("receiving", port=port, pid=os.getpid(), count=options.receiver)
-    served = _serve(listener, recorder, asked_to_end)
+    served = _serve(listener, recorder, metrics, asked_to_end)
     listener.stop(GRACE_S)
+    metrics.tell()
     recorder.stop(RECORDER_STOP_S)
     database.close()
     log.info("receiver ended", pid=os.getpid())
@@ -236,13 +243,16 @@ def hear_signals() -> socket.socket:
     return heard
 
 
-def _serve(listener: Listener, recorder: RecorderProcess, asked_to_end: socket.socket) -> bool:
+def _serve(
+    listener: Listener, recorder: RecorderProcess, metrics: ReceiverMetrics, asked_to_end: socket.socket
+) -> bool:
     """Keep the recorder alive until a signal; ``False`` if accepting ended before."""
     while listener.is_serving:
         readable, _, _ = select.select([asked_to_end], [], [], LOOK_S)
         if readable:
             return True
         recorder.mend()
+        metrics.tell()
     journal("inbound").error("the receiver stopped accepting")
     return False
 
@@ -265,4 +275,5 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--receiver", type=int, default=1, help="number of this receiver, for the journal")
     parser.add_argument("--listen-fd", type=int, help="descriptor of a listening socket to share")
     parser.add_argument("--listen-tls-fd", type=int, help="the same for associations with TLS")
+    parser.add_argument("--counts-fd", type=int, help="a socket that keeps messages apart, to tell the counts")
     return parser.parse_args(arguments)

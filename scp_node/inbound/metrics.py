@@ -1,51 +1,123 @@
-"""What a receiver counts, for Prometheus.
+"""What a receiver counts, and how its node hears of it.
 
-The receivers write their counts into files that they share with the node (the library's multi-process mode); the node
-serves them on its loopback port. Labels hold no name that a peer sent.
+The counts live in the receiver's own memory and are told whole, in one message each time, over a socket that the node
+holds the other end of. Not in a file that both map: on a full disk, a write into a page without a block kills the
+process by SIGBUS. Labels hold no name that a peer sent.
 """
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge
+import json
+import socket
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
 
 from scp_node.dimse.statuses import status_text
 
-_OBJECTS = Counter("hai_node_objects", "C-STORE requests by the status they were answered with", ["status"])
-_BYTES = Counter("hai_node_received_bytes", "Bytes of acknowledged objects")
-_REJECTED = Counter("hai_node_rejected_associations", "Association requests that were rejected, by reason", ["reason"])
-_DROPPED = Counter("hai_node_dropped_connections", "Connections closed before an association, by reason", ["reason"])
-_BREACHES = Counter("hai_node_aborted_associations", "Associations that were ended for what the peer did", ["reason"])
-_OPEN = Gauge("hai_node_open_associations", "Open associations", multiprocess_mode="livesum")
-_WAITING = Gauge("hai_node_waiting_connections", "Connections without association", multiprocess_mode="livesum")
+LARGEST_MESSAGE_BYTES = 1 << 17
+"""Labels are statuses and reasons of ours or of OpenSSL, some hundred at most; a message is some kilobytes long."""
+
+
+class Count(Enum):
+    """What only grows: its name, what it says, and what its label tells ("" for none)."""
+
+    OBJECTS = ("hai_node_objects", "C-STORE requests by the status they were answered with", "status")
+    BYTES = ("hai_node_received_bytes", "Bytes of acknowledged objects", "")
+    REJECTED = ("hai_node_rejected_associations", "Association requests that were rejected, by reason", "reason")
+    DROPPED = ("hai_node_dropped_connections", "Connections closed before an association, by reason", "reason")
+    BREACHES = ("hai_node_aborted_associations", "Associations that were ended for what the peer did", "reason")
+
+
+class Level(Enum):
+    """What goes up and down."""
+
+    OPEN = ("hai_node_open_associations", "Open associations")
+    WAITING = ("hai_node_waiting_connections", "Connections without association")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """All counts of one receiver at one moment."""
+
+    counts: Mapping[tuple[Count, str], int]
+    """By what is counted and its label."""
+    levels: Mapping[Level, int]
+
+    def to_bytes(self) -> bytes:
+        """As one message."""
+        counts = [[count.name, label, value] for (count, label), value in self.counts.items()]
+        levels = {level.name: value for level, value in self.levels.items()}
+        return json.dumps({"counts": counts, "levels": levels}).encode()
+
+    @classmethod
+    def from_bytes(cls, message: bytes) -> Counts:
+        """Read a message of :meth:`to_bytes`."""
+        told = json.loads(message)
+        return cls(
+            counts={(Count[name], label): value for name, label, value in told["counts"]},
+            levels={Level[name]: value for name, value in told["levels"].items()},
+        )
 
 
 class ReceiverMetrics:
-    """The counts of this process."""
+    """The counts of this process; safe for many threads.
+
+    Parameters
+    ----------
+    node : socket.socket or None
+        Where they are told; it keeps the bounds of messages. ``None`` if nobody wants to know.
+    """
+
+    def __init__(self, node: socket.socket | None = None) -> None:
+        self._node = node
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[Count, str]] = Counter()
+        self._levels = dict.fromkeys(Level, 0)
+
+    def tell(self) -> None:
+        """Tell the node, if it has room for a message; call it every second. What it misses is in the next one."""
+        if self._node is None:
+            return
+        with self._lock:
+            message = Counts(counts=self._counts, levels=self._levels).to_bytes()
+        # Either it is slow, or it was killed and so are we soon.
+        with suppress(OSError):
+            self._node.send(message, socket.MSG_DONTWAIT)
 
     def answered(self, status: int) -> None:
         """A C-STORE was answered."""
-        _OBJECTS.labels(status_text(status)).inc()
+        self._add(Count.OBJECTS, status_text(status))
 
     def received(self, byte_count: int) -> None:
         """So many bytes were acknowledged."""
-        _BYTES.inc(byte_count)
+        self._add(Count.BYTES, "", byte_count)
 
     def rejected(self, reason: str) -> None:
         """An association was rejected."""
-        _REJECTED.labels(reason).inc()
+        self._add(Count.REJECTED, reason)
 
     def dropped(self, reason: str) -> None:
         """A connection was closed before it became an association."""
-        _DROPPED.labels(reason).inc()
+        self._add(Count.DROPPED, reason)
 
     def ended_for(self, reason: str) -> None:
         """An association was ended for what the peer did."""
-        _BREACHES.labels(reason).inc()
+        self._add(Count.BREACHES, reason)
 
     def open_associations(self, count: int) -> None:
         """So many are open now."""
-        _OPEN.set(count)
+        with self._lock:
+            self._levels[Level.OPEN] = count
 
     def waiting_connections(self, count: int) -> None:
         """So many wait now."""
-        _WAITING.set(count)
+        with self._lock:
+            self._levels[Level.WAITING] = count
+
+    def _add(self, count: Count, label: str, more: int = 1) -> None:
+        with self._lock:
+            self._counts[count, label] += more

@@ -19,6 +19,8 @@ import pytest
 
 from scp_node.inbound.notices import CAPACITY_BYTES, Ended, Lost, NoticeReader, NoticeWriter
 from scp_node.inbound.recorder_process import RecorderProcess
+from scp_node.metrics import ReceiverCounts
+from scp_node.receivers import Receivers
 from scp_node.store.database import Database
 from scp_node.store.overview import Overview
 from scp_node.store.refusals import Refusals
@@ -272,12 +274,11 @@ def filled(folder: Path, *, leave_bytes: int = 0) -> Iterator[None]:
 def test_on_a_full_disk_nothing_is_acknowledged_that_is_lost_and_all_goes_on_when_there_is_room(
     small_disk: Path, tmp_path: Path
 ) -> None:
-    """Spool, database, journal and counts lie on the same disk, and it is full to the last block."""
+    """Spool, database and journal lie on the same disk, and it is full to the last block."""
     home = make_site(small_disk, peers=peers_toml(), keep_free_gib=0.0)
-    (counts := small_disk / "metrics").mkdir()
     files = [part10(ct_slice(number, rows=64), tmp_path / f"{number}.dcm") for number in range(30)]
     with (
-        receiving(home, environment={"PROMETHEUS_MULTIPROC_DIR": str(counts)}) as receiver,
+        receiving(home) as receiver,
         closing(Database.open(home.data, migrate=False)) as database,
     ):
         assert store(receiver.port, files[:5]) == [0x0000] * 5
@@ -288,7 +289,6 @@ def test_on_a_full_disk_nothing_is_acknowledged_that_is_lost_and_all_goes_on_whe
             assert set(statuses) == {0x0000, NO_RESOURCES}
             taken = [file for file, status in zip(files[5:], statuses, strict=True) if status == 0x0000]
             with filled(small_disk):
-                # The receiver counts each refusal under a new label while there is not a block left.
                 assert store(receiver.port, files[-1:]) == [NO_RESOURCES]
                 time.sleep(2.0)
                 assert receiver.process.poll() is None
@@ -298,6 +298,31 @@ def test_on_a_full_disk_nothing_is_acknowledged_that_is_lost_and_all_goes_on_whe
         assert eventually(lambda: store(receiver.port, files) == [0x0000] * len(files))
         assert eventually(lambda: all(is_recorded(database, file) for file in files))
         assert eventually(lambda: len(home.spooled) == len(files))
+
+
+def test_receivers_start_and_count_while_there_is_not_a_block_left(small_disk: Path, tmp_path: Path) -> None:
+    """No count may need a block: a write into a mapped page without one ends a process by SIGBUS."""
+    home = make_site(small_disk, peers=peers_toml(), keep_free_gib=0.0)
+    file = part10(ct_slice(), tmp_path / "a.dcm")
+    counts, now = ReceiverCounts(), datetime.now(UTC)
+    lock = os.open(home.data / "node.lock", os.O_CREAT | os.O_RDWR)
+    receivers = Receivers(home.config, home.settings.node, lock, counts)
+
+    def refused() -> float:
+        samples = [sample for family in counts.collect() for sample in family.samples]
+        return sum(sample.value for sample in samples if sample.labels == {"status": "0xA700"})
+
+    try:
+        # A node has it open; what SQLite maps has its blocks from then on.
+        with closing(Database.open(home.data, migrate=False)) as database, filled(small_disk):
+            assert StudyStore(database).spool_keys() == set()
+            receivers.start(now)
+            assert store(home.port, [file]) == [NO_RESOURCES]
+            assert eventually(lambda: refused() == 1.0)
+        assert eventually(lambda: store(home.port, [file]) == [0x0000])
+    finally:
+        receivers.stop()
+        os.close(lock)
 
 
 def test_room_that_is_kept_for_results_and_database_is_not_given_to_objects_and_status_says_so(
