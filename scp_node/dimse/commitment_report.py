@@ -12,6 +12,7 @@ from pydicom.tag import BaseTag, Tag
 
 from scp_node.dimse.statuses import PROCESSING_FAILURE
 from scp_node.dimse.text import UNREADABLE, text_of
+from scp_node.domain.delivery import Noted
 from scp_node.domain.identifiers import is_uid
 
 MAX_REFERENCES = 20_000
@@ -39,8 +40,8 @@ class CommitmentInbox(Protocol):
 
     def commitment_reported(
         self, transaction_uid: str, committed_uids: tuple[str, ...], failed: Mapping[str, int], now: datetime
-    ) -> None:
-        """Write a row."""
+    ) -> Noted:
+        """Write a row, unless there is one that says the same, or there are too many."""
 
 
 def read_report(information: Dataset) -> ReportedCommitment | None:

@@ -45,6 +45,16 @@ ENDED = (DeliveryState.COMMITTED, DeliveryState.DISMISSED)
 """Nothing is owed any more."""
 
 
+class Noted(StrEnum):
+    """What became of a report of storage commitment that was to be written down."""
+
+    NEW = "new"
+    AGAIN = "again"
+    """The very same was there."""
+    FULL = "full"
+    """Too many wait to be acted on; this one was not taken."""
+
+
 class DeliveryEvent(StrEnum):
     """What can happen to a delivery."""
 

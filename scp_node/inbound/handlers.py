@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_STORE
 
-from scp_node.dimse.commitment_report import CommitmentInbox, read_report
 from scp_node.dimse.services import STORAGE_COMMITMENT
 from scp_node.dimse.statuses import (
-    INVALID_ARGUMENT,
-    PROCESSING_FAILURE,
     SUCCESS,
     UNRECOGNISED_OPERATION,
 )
-from scp_node.errors import StoreError, UnreadableObjectError
+from scp_node.errors import UnreadableObjectError
 from scp_node.inbound.contexts import Contexts
 from scp_node.inbound.guard import Reject
 from scp_node.inbound.intake import Answer, Intake, Store
 from scp_node.inbound.ledger import Call, Ledger
 from scp_node.inbound.metrics import ReceiverMetrics
 from scp_node.inbound.notices import Ended, NoticeWriter, Refused
+from scp_node.inbound.reports import MOST_USELESS, CommitmentReports
 from scp_node.inbound.upper_layer import Titles
 from scp_node.journal import journal
 
@@ -42,10 +39,8 @@ class Handlers:
     ----------
     contexts, ledger, intake, notices, metrics
         The parts that decide and act.
-    commitments : CommitmentInbox
-        Where reports of storage commitment go.
-    clock : () -> datetime
-        Aware UTC; read here, because here is the edge.
+    reports : CommitmentReports
+        Takes reports of storage commitment.
     """
 
     def __init__(
@@ -56,16 +51,14 @@ class Handlers:
         intake: Intake,
         notices: NoticeWriter,
         metrics: ReceiverMetrics,
-        commitments: CommitmentInbox,
-        clock: Callable[[], datetime],
+        reports: CommitmentReports,
     ) -> None:
         self._contexts = contexts
         self._ledger = ledger
         self._intake = intake
         self._notices = notices
         self._metrics = metrics
-        self._commitments = commitments
-        self._clock = clock
+        self._reports = reports
         self._journal = journal("inbound")
 
     def bound(self) -> list[tuple[evt.EventType, Callable[[evt.Event], object]]]:
@@ -161,19 +154,12 @@ class Handlers:
 
     def handle_event_report(self, event: evt.Event) -> tuple[int, None]:
         """N-EVENT-REPORT of storage commitment: a row, on which the sender of the request acts."""
-        report = read_report(event.event_information)
-        if report is None:
-            self._journal.warning("a commitment report names no transaction", calling_ae=event.assoc.requestor.ae_title)
-            return INVALID_ARGUMENT, None
-        try:
-            self._commitments.commitment_reported(
-                report.transaction_uid, report.committed_uids, report.failed, self._clock()
-            )
-        except StoreError as fault:
-            self._journal.error("a commitment report could not be written", cause=str(fault))
-            return PROCESSING_FAILURE, None
-        self._journal.info("commitment report", transaction=report.transaction_uid, count=len(report.committed_uids))
-        return SUCCESS, None
+        call = _call_of(event)
+        status = self._reports.take(event, call)
+        if call.useless_reports > MOST_USELESS:
+            self.handle_breach(call, "commitment reports without use, one after the other")
+            event.assoc.abort()
+        return status, None
 
 
 def _call_of(event: evt.Event) -> Call:

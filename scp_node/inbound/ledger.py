@@ -24,6 +24,8 @@ class Call:
     admitted: Admit
     has_stored: bool = False
     """It brought an object, so that the recorder knows of it."""
+    useless_reports: int = 0
+    """Commitment reports that told us nothing."""
 
 
 class Ledger:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from scp_node.dimse.transactions import asked_of
 from scp_node.errors import SettingsError, StoreError
 from scp_node.inbound.associations import Associations, make_associations
 from scp_node.inbound.contexts import Contexts, know_retired_storage_classes
@@ -27,6 +28,7 @@ from scp_node.inbound.metrics import ReceiverMetrics
 from scp_node.inbound.notices import NoticeWriter
 from scp_node.inbound.quiet import quiet_libraries
 from scp_node.inbound.recorder_process import RecorderProcess
+from scp_node.inbound.reports import CommitmentReports
 from scp_node.inbound.waiting_room import Door, WaitingRoom
 from scp_node.journal import journal, start_journal
 from scp_node.settings import Settings, load_settings
@@ -143,14 +145,17 @@ def assemble(
         keep_free_gib=receiving.keep_free_gib,
     )
     ledger = Ledger()
+
+    def is_ours(transaction: str) -> bool:
+        return any(asked_of(name, transaction) for name in settings.peers)
+
     handlers = Handlers(
         contexts=Contexts(),
         ledger=ledger,
         intake=Intake(spool, notices, metrics, _now),
         notices=notices,
         metrics=metrics,
-        commitments=DeliveryStore(database),
-        clock=_now,
+        reports=CommitmentReports(DeliveryStore(database), is_ours, _now),
     )
     associations = make_associations(receiving, doors[0].listening, handlers)
     room = WaitingRoom(

@@ -22,15 +22,16 @@ from scp_node.dimse.statuses import (
     CLASS_INSTANCE_CONFLICT,
     DUPLICATE_TRANSACTION,
     INVALID_ARGUMENT,
+    RESOURCE_LIMITATION,
     SOP_CLASS_NOT_SUPPORTED,
     SUCCESS,
     status_text,
 )
-from scp_node.domain.delivery import Delivery, DeliveryEvent
+from scp_node.dimse.transactions import asked_of
+from scp_node.domain.delivery import Delivery, DeliveryEvent, Noted
 from scp_node.errors import IllegalTransitionError, TransientDeliveryError
 from scp_node.journal import journal
 from scp_node.outbound.link import Terms, linked
-from scp_node.outbound.transactions import asked_of
 from scp_node.store.deliveries import CommitmentReport, DeliveryStore
 
 MAX_INSTANCES = 500
@@ -89,8 +90,8 @@ def ask(terms: Terms, store: DeliveryStore, deliveries: Sequence[Delivery], tran
         report = read_report(event.event_information)
         if report is None:
             return INVALID_ARGUMENT, None
-        store.commitment_reported(report.transaction_uid, report.committed_uids, report.failed, now)
-        return SUCCESS, None
+        noted = store.commitment_reported(report.transaction_uid, report.committed_uids, report.failed, now)
+        return RESOURCE_LIMITATION if noted is Noted.FULL else SUCCESS, None
 
     proposals = [(STORAGE_COMMITMENT, syntax) for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)]
     with linked(terms, proposals, handlers=[(evt.EVT_N_EVENT_REPORT, take_report)]) as link:

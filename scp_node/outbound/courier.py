@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import assert_never
 
+from scp_node.dimse.transactions import transaction_uid
 from scp_node.domain.delivery import BackOff, Delivery, DeliveryEvent
 from scp_node.domain.outcome import Done, Outcome, Retry, Wait
 from scp_node.errors import DeliveryError, IllegalTransitionError
@@ -24,7 +25,6 @@ from scp_node.outbound.faults import Permanent, Stored, StoreOutcome, Transient
 from scp_node.outbound.identity import difference, filed_at, filed_in
 from scp_node.outbound.link import Terms, terms_of
 from scp_node.outbound.sender import Outgoing, is_as_made, send
-from scp_node.outbound.transactions import transaction_uid
 from scp_node.outbound.verification import held
 from scp_node.settings import Settings, Verification
 from scp_node.store.deliveries import DeliveryStore

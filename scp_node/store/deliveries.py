@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, insert, or_, select, update
+from sqlalchemy import Select, delete, func, insert, or_, select, update
 
-from scp_node.domain.delivery import STOPPED, Delivery, DeliveryEvent, DeliveryState
+from scp_node.domain.delivery import STOPPED, Delivery, DeliveryEvent, DeliveryState, Noted
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyEvent
 from scp_node.errors import StoreError
@@ -33,6 +33,11 @@ from scp_node.store.transitions import DELIVERY, advance
 
 LEASE_S = 900.0
 """How long one sending may take: longer than any time-out of an association."""
+
+MOST_UNREAD_REPORTS = 200
+"""They are acted on within seconds; each answers a request for up to 500 objects."""
+KEPT_REPORTS = 1000
+"""Of those that were acted on, for whoever looks into what a peer said."""
 
 _NOT_ASKED: dict[str, Any] = {"commitment_uid": None, "commitment_asked_at": None}
 
@@ -280,9 +285,17 @@ class DeliveryStore:
 
     def commitment_reported(
         self, transaction_uid: str, committed_uids: Sequence[str], failed: Mapping[str, int], now: datetime
-    ) -> None:
-        """Record a report that arrived at our port; outbound acts on it."""
+    ) -> Noted:
+        """Record a report that arrived at our port, unless it is there or too many are; outbound acts on it."""
+        report = tables.commitment_report
+        same = select(report.c.committed_uids, report.c.failed).where(report.c.transaction_uid == transaction_uid)
+        told = (sorted(committed_uids), dict(failed))
         with self._database.writing() as connection:
+            if any((row.committed_uids, row.failed) == told for row in connection.execute(same)):
+                return Noted.AGAIN
+            unread = select(func.count()).select_from(report).where(report.c.acted_on.is_(False))
+            if connection.execute(unread).scalar_one() >= MOST_UNREAD_REPORTS:
+                return Noted.FULL
             connection.execute(
                 insert(tables.commitment_report).values(
                     transaction_uid=transaction_uid,
@@ -292,6 +305,7 @@ class DeliveryStore:
                     acted_on=False,
                 )
             )
+        return Noted.NEW
 
     def commitment_reports(self) -> list[CommitmentReport]:
         """Reports that nobody acted on yet, the oldest first."""
@@ -310,10 +324,12 @@ class DeliveryStore:
             ]
 
     def report_acted_on(self, report_id: int) -> None:
-        """Close a report; its row stays."""
+        """Close a report; its row stays until it is one of many."""
         report = tables.commitment_report
         with self._database.writing() as connection:
             connection.execute(update(report).where(report.c.report_id == report_id).values(acted_on=True))
+            old = report.c.acted_on.is_(True) & (report.c.report_id <= report_id - KEPT_REPORTS)
+            connection.execute(delete(report).where(old))
 
     def _found(self, wanted: Select[Any]) -> list[Delivery]:
         with self._database.reading() as connection:

@@ -16,15 +16,12 @@ import psutil
 import pydicom
 import pytest
 from pydicom import uid
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-from pynetdicom import AE, build_role
+from pynetdicom import AE
 
-from scp_node.dimse.services import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE, VERIFICATION
+from scp_node.dimse.services import VERIFICATION
 from scp_node.inbound.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from scp_node.store.database import Database
-from scp_node.store.deliveries import DeliveryStore
 from scp_node.store.studies import StudyStore
 from tests.node.network import (
     REPOSITORY,
@@ -252,54 +249,6 @@ def test_a_full_spool_is_answered_a700_and_nothing_is_left_behind(tmp_path: Path
     assert 0 < stored < len(files)
     assert set(statuses) == {0x0000, 0xA700}
     assert len(full.spooled) == stored
-
-
-# --- storage commitment -------------------------------------------------------------------------------------------
-
-
-def report(transaction: str, committed: list[str], failed: dict[str, int]) -> Dataset:
-    information = Dataset()
-    information.TransactionUID = transaction
-    information.ReferencedSOPSequence = Sequence([_reference(one) for one in committed])
-    information.FailedSOPSequence = Sequence([_reference(one, FailureReason=reason) for one, reason in failed.items()])
-    return information
-
-
-def _reference(sop_instance_uid: str, **more: int) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CTImageStorage, sop_instance_uid
-    for keyword, value in more.items():
-        setattr(item, keyword, value)
-    return item
-
-
-def test_a_commitment_report_on_an_association_that_the_archive_opens_becomes_a_row(
-    receiver: Receiver, database: Database
-) -> None:
-    transaction = generate_uid()
-    contexts = [(STORAGE_COMMITMENT, ExplicitVRLittleEndian)]
-    roles = [build_role(STORAGE_COMMITMENT, scp_role=True)]
-    with association(receiver.port, contexts, calling="PACS", roles=roles) as link:
-        status, _ = link.send_n_event_report(
-            report(transaction, ["1.2.3"], {"1.2.4": 0x0112}), 2, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
-        )
-        assert status.Status == 0x0000
-
-    (row,) = [one for one in DeliveryStore(database).commitment_reports() if one.transaction_uid == transaction]
-    assert row.committed_uids == {"1.2.3"}
-    assert row.failed == {"1.2.4": 0x0112}
-
-
-@pytest.mark.parametrize("roles", [[], [build_role(STORAGE_COMMITMENT, scu_role=True)]])
-def test_nobody_can_ask_us_to_commit_to_storage(roles: list[object], receiver: Receiver) -> None:
-    contexts = [(VERIFICATION, ExplicitVRLittleEndian), (STORAGE_COMMITMENT, ExplicitVRLittleEndian)]
-    with association(receiver.port, contexts, calling="CT_1", roles=roles) as link:
-        assert [one.abstract_syntax for one in link.accepted_contexts] == [VERIFICATION]
-    with association(receiver.port, contexts, calling="PACS", roles=roles) as link:
-        if STORAGE_COMMITMENT in [one.abstract_syntax for one in link.accepted_contexts]:
-            asked = report(generate_uid(), ["1.2.3"], {})
-            status, _ = link.send_n_action(asked, 1, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
-            assert status.Status != 0x0000
 
 
 # --- associations and processes ---------------------------------------------------------------------------------

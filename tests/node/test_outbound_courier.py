@@ -15,13 +15,13 @@ from pydicom import uid
 from scp_node.demo.archive import Archive
 from scp_node.demo.orthanc import Orthanc
 from scp_node.demo.scanner import push
+from scp_node.dimse.transactions import transaction_uid
 from scp_node.domain.delivery import DeliveryEvent, DeliveryState, ObjectKind
 from scp_node.domain.outcome import Done, Retry, Wait
 from scp_node.outbound import commitment
 from scp_node.outbound.cutoff import Cutoff
 from scp_node.outbound.echo import echo
 from scp_node.outbound.link import linked, terms_of
-from scp_node.outbound.transactions import transaction_uid
 from scp_node.pipeline.deliver import DeliverToPeer
 from scp_node.pipeline.stage import StageRunner
 from scp_node.store.database import Database

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scp_node.dimse.transactions import asked_of, transaction_uid
 from scp_node.domain.identifiers import is_uid
 from scp_node.outbound.faults import REFUSALS_BELIEVED, Permanent, Stored, Transient, outcome_of
 from scp_node.outbound.identity import FiledUnder, difference
-from scp_node.outbound.transactions import asked_of, transaction_uid
 
 
 @pytest.mark.parametrize("status", [0x0000, 0x0001, 0xB000, 0xB006, 0xB007, 0xBFFF, 0x0111])
