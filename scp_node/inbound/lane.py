@@ -1,9 +1,9 @@
 """The streaming lane: a C-STORE goes from the receive buffer into the spool without becoming anything in between.
 
 The library turns every 16 kB of an object into a PDU object, a primitive, a queue entry and a part of a joined copy.
-The lane takes the one message that matters, a C-STORE-RQ whose command set lies in one PDV, straight from the buffer;
-everything else, C-ECHO, N-EVENT-REPORT, release, abort, a command set in pieces, is the library's as ever, read from
-the same buffer. Section numbers are those of PS3.8.
+The lane takes the one message that matters, a C-STORE-RQ, straight from the buffer, however its command set is cut;
+everything else, C-ECHO, N-EVENT-REPORT, release, abort, is the library's as ever, read from the same buffer. Section
+numbers are those of PS3.8.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scp_node.dimse.text import UNREADABLE
@@ -34,11 +35,15 @@ if TYPE_CHECKING:
     from scp_node.inbound.commands import StoreRequest
     from scp_node.inbound.intake import Store
 
+MAX_COMMAND_IN_PIECES_BYTES = 1 << 16
+"""Of a command set together with the headers of its PDVs and PDUs; enough for one that comes byte by byte."""
 MAX_LIBRARY_MESSAGE_BYTES = 8 << 20
 """Of a message that does not go through the lane and so is put together in memory. Reports and echoes are small; an
-object comes this way only if its sender cuts a command of 200 bytes in pieces."""
+object comes this way only if its command is longer than :data:`MAX_COMMAND_BYTES`."""
 MAX_LIBRARY_BYTES = 16 << 20
 """Of all such messages that are on their way to this process; the library needs about four times as much for them."""
+SMALL_FRAGMENT_BYTES = 1 << 10
+"""A shorter one is moved up to the one before: to remember where each lies would take more memory than it has."""
 _ESTABLISHED = "Sta6"
 _RECEIVED = frozenset({"Evt3", "Evt4", "Evt6", "Evt10", "Evt12", "Evt13", "Evt16"})
 """States and events of PS3.8 section 9.2."""
@@ -50,6 +55,67 @@ class _ClosedError(Exception):
 
 class _InterruptedStoreError(Exception):
     """Another PDU came in the middle of an object, an abort most likely; it lies unread in the buffer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Command:
+    """A command set that lies unread in the buffer."""
+
+    command: bytes
+    context_id: int
+    end: int
+    """Bytes from the first unread one to the end of its last PDV."""
+    left_bytes: int
+    """Of the PDU behind that."""
+
+
+def _whole_command(wire: Wire, pdu: PduHeader, *, max_data_bytes: int) -> _Command | None:
+    """Put the PDVs of a command set together (annex E.2); nothing is taken from the buffer.
+
+    ``None`` if it is longer than any C-STORE-RQ, or something else comes before its end.
+
+    Parameters
+    ----------
+    wire : Wire
+        The PDU's header is read and lies unread.
+    pdu : PduHeader
+        That header.
+    max_data_bytes : int
+        Longest P-DATA-TF.
+
+    Raises
+    ------
+    UpperLayerError
+        If a length is not possible.
+    """
+    command = bytearray()
+    context_id: int | None = None
+    end, left_bytes = PDU_HEADER_BYTES, pdu.length_bytes
+    while end <= MAX_COMMAND_IN_PIECES_BYTES:
+        if not left_bytes:
+            header = pdu_header(_ahead(wire, end, PDU_HEADER_BYTES), max_data_bytes=max_data_bytes)
+            if header.kind is not PduType.P_DATA_TF:
+                return None
+            end += PDU_HEADER_BYTES
+            left_bytes = header.length_bytes
+        pdv = pdv_header(_ahead(wire, end, PDV_HEADER_BYTES), left_bytes=left_bytes)
+        is_another = context_id not in (None, pdv.context_id)
+        if not pdv.is_command or is_another or len(command) + pdv.value_bytes > MAX_COMMAND_BYTES:
+            return None
+        command += _ahead(wire, end + PDV_HEADER_BYTES, pdv.value_bytes)
+        context_id = pdv.context_id
+        end += PDV_HEADER_BYTES + pdv.value_bytes
+        left_bytes -= PDV_HEADER_BYTES + pdv.value_bytes
+        if pdv.is_last:
+            return _Command(command=bytes(command), context_id=context_id, end=end, left_bytes=left_bytes)
+    return None
+
+
+def _ahead(wire: Wire, start: int, count: int) -> bytes:
+    """So many bytes, ``start`` bytes ahead of the first unread one."""
+    if not wire.need(start + count):
+        raise _ClosedError
+    return bytes(wire.view[wire.lo + start : wire.lo + start + count])
 
 
 class Allowance:
@@ -92,6 +158,9 @@ class _Pieces:
 
     def take(self, count: int) -> None:
         """Take so many bytes of the data set."""
+        if count < SMALL_FRAGMENT_BYTES and self._bounds:
+            self._take_small(count)
+            return
         wire = self._wire
         begins_anew = True
         while count:
@@ -108,6 +177,15 @@ class _Pieces:
             wire.lo += more
             self._bounds[-1][1] = wire.lo
             count -= more
+
+    def _take_small(self, count: int) -> None:
+        self.have(count)
+        wire = self._wire
+        if not self._bounds:
+            self._bounds.append([wire.lo, wire.lo])
+        wire.buffer.move(self._bounds[-1][1], wire.lo, count)
+        self._bounds[-1][1] += count
+        wire.lo += count
 
     def taken(self) -> list[memoryview]:
         """What was taken and not yet spilt; valid until the buffer is filled again."""
@@ -219,22 +297,15 @@ class StreamingProvider(PromptProvider):
 
     def _is_stored(self, wire: Wire, pdu: PduHeader) -> bool:
         """Receive an object if the PDU begins one in the usual way; else nothing was taken from the buffer."""
-        start = PDU_HEADER_BYTES + PDV_HEADER_BYTES
-        if not wire.need(start):
-            raise _ClosedError
-        pdv = pdv_header(wire.view[wire.lo + PDU_HEADER_BYTES : wire.lo + start], left_bytes=pdu.length_bytes)
-        if not (pdv.is_command and pdv.is_last) or pdv.value_bytes > MAX_COMMAND_BYTES:
+        found = _whole_command(wire, pdu, max_data_bytes=self.association.max_data_bytes)
+        if found is None:
             return False
-        if not wire.need(start + pdv.value_bytes):
-            raise _ClosedError
-        command = bytes(wire.view[wire.lo + start : wire.lo + start + pdv.value_bytes])
-        request = store_request(command)
-        context = self.association.accepted_context(pdv.context_id)
+        request = store_request(found.command)
+        context = self.association.accepted_context(found.context_id)
         if request is None or context is None:
             return False
-        wire.lo += start + pdv.value_bytes
-        left_bytes = pdu.length_bytes - PDV_HEADER_BYTES - pdv.value_bytes
-        self._receive(wire, request, context, pdv.context_id, left_bytes)
+        wire.lo += found.end
+        self._receive(wire, request, context, found.context_id, found.left_bytes)
         return True
 
     def _receive(

@@ -13,6 +13,7 @@ import socket
 import struct
 import warnings
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, cast
 
 from tests.fuzz.engine import fuzz, instrumented
@@ -37,6 +38,7 @@ BUFFER_BYTES = 16_384
 """In place of 2 MiB, so that small inputs fill it, too."""
 BUFFERED: tuple[Any, ...] = (wire, lane)
 """The modules that know that size."""
+COMMAND_IN_PIECES_BYTES = BUFFER_BYTES // 2
 CONTEXTS = {1: CTImageStorage, 3: MRImageStorage}
 PIECES = (1, 2, 5, 7, 64, 1000, 4096, 1 << 16)
 _ESTABLISHED, _ENDED = "Sta6", ("Sta1", "Sta13")
@@ -192,10 +194,11 @@ def _object_at(stream: bytes, position: int) -> tuple[str, bytes, int] | None:
             position += 4 + pdv_length
             if _is_odd(fragments) or (fragments[-1][1] == 2 and position != end):
                 return None
-    request = _request(fragments[0][2])
+    command = _command(fragments)
+    request = _request(b"".join(value for _, _, value in command))
     if request is None:
         return None
-    return request.sop_instance_uid, b"".join(value for _, _, value in fragments[1:]), position
+    return request.sop_instance_uid, b"".join(value for _, _, value in fragments[len(command) :]), position
 
 
 def _data_length(stream: bytes, position: int) -> int | None:
@@ -207,11 +210,22 @@ def _data_length(stream: bytes, position: int) -> int | None:
 
 
 def _is_odd(fragments: list[tuple[int, int, bytes]]) -> bool:
-    """One whole command, then data of the same context."""
-    (first_context, first_control, command), *data = fragments
-    if first_control != 3 or first_context not in CONTEXTS or len(command) > MAX_COMMAND_BYTES:
+    """Not a command, whole or in pieces, and then data of the same context."""
+    context_id = fragments[0][0]
+    command = _command(fragments)
+    data = fragments[len(command) :]
+    if not command or context_id not in CONTEXTS or any(one[0] != context_id for one in fragments):
         return True
-    return any(context_id != first_context or control not in (0, 2) for context_id, control, _ in data)
+    if any(control & 1 for _, control, _ in data) or any(control == 3 for _, control, _ in command[:-1]):
+        return True
+    if data and command[-1][1] != 3:
+        return True
+    lengths = [len(value) for _, _, value in command]
+    return sum(lengths) > MAX_COMMAND_BYTES or sum(lengths) + 12 * len(lengths) > COMMAND_IN_PIECES_BYTES
+
+
+def _command(fragments: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    return list(takewhile(lambda one: one[1] & 1, fragments))
 
 
 def _request(command: bytes) -> "StoreRequest | None":
@@ -233,4 +247,5 @@ def _pdu_kinds(sent: bytes) -> list[int]:
 if __name__ == "__main__":
     for module in BUFFERED:
         module.BUFFER_BYTES = BUFFER_BYTES
+    lane.MAX_COMMAND_IN_PIECES_BYTES = COMMAND_IN_PIECES_BYTES
     fuzz("lane", consider)

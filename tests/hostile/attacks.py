@@ -17,6 +17,7 @@ from tests.hostile.raw_peer import (
     APPLICATION_CONTEXT,
     COMMAND,
     LAST,
+    LONG_ELEMENT,
     SUCCESS,
     USER_INFORMATION,
     RawPeer,
@@ -37,6 +38,7 @@ from tests.hostile.raw_peer import (
 SILENT = 20
 LORISES = 4
 IDLE = 5000
+CRUMBLING, CRUMBS = 6, 150_000
 DRIP_S = 1.0
 FLOOD_BYTES = 32 << 20
 AGAIN_S = 0.05
@@ -224,9 +226,9 @@ def _endless_command() -> bytes:
 
 
 def _endless_object_by_the_slow_path() -> bytes:
-    command = store_command(new_uid())
-    begun = pdu(pdv(command[:50], COMMAND)) + pdu(pdv(command[50:], COMMAND | LAST))
-    return begun + pdu(pdv(bytes(16_000), 0)) * ((96 << 20) // 16_000)
+    return pdu(pdv(store_command(new_uid(), extra=LONG_ELEMENT), COMMAND | LAST)) + pdu(pdv(bytes(16_000), 0)) * (
+        (96 << 20) // 16_000
+    )
 
 
 def _many_contexts() -> bytes:
@@ -257,6 +259,28 @@ def message_id_reuse(scene: Field) -> contextlib.AbstractContextManager[object]:
             instances = [new_uid() for _ in range(4)]
             peer.send(b"".join(store_message(store_command(one), small_object(one)) for one in instances))
             for one in instances:
+                assert peer.status() == SUCCESS
+                scene.acknowledged.add(one)
+
+    return _repeated(act)
+
+
+def crumbs(scene: Field) -> contextlib.AbstractContextManager[object]:
+    """Objects that come byte by byte, each in a PDU of its own, on several associations; taken, and no burden."""
+
+    def act() -> None:
+        with closing_all([RawPeer.associated(scene.port) for _ in range(CRUMBLING)]) as peers:
+            scene.connections += CRUMBLING
+            instances = [new_uid() for _ in peers]
+            threads = [
+                threading.Thread(target=peer.send, args=(store_message(store_command(one), dataset, fragment_bytes=1),))
+                for peer, one in zip(peers, instances, strict=True)
+                for dataset in [small_object(one, pixel_bytes=CRUMBS)]
+            ]
+            for thread in threads:
+                thread.start()
+            for thread, peer, one in zip(threads, peers, instances, strict=True):
+                thread.join()
                 assert peer.status() == SUCCESS
                 scene.acknowledged.add(one)
 
@@ -346,5 +370,6 @@ ATTACKS: dict[str, Attack] = {
     "endless command": sends(_endless_command),
     "endless object by the slow path": sends(_endless_object_by_the_slow_path),
     "message ID reuse": message_id_reuse,
+    "objects in crumbs": crumbs,
     "right title from another address": right_title_from_another_address,
 }

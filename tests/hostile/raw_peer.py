@@ -32,6 +32,10 @@ def element(number: int, value: bytes) -> bytes:
     return struct.pack("<HHL", 0, number, len(value)) + value
 
 
+LONG_ELEMENT = element(0x7777, bytes(5000))
+"""Makes a command longer than any that the lane takes."""
+
+
 def new_uid() -> str:
     """A UID of always the same length, so that a message has, too."""
     return f"2.25.{secrets.randbelow(9 * 10**18) + 10**18}"
@@ -42,8 +46,10 @@ def padded(uid: str) -> bytes:
     return value + b"\0" * (len(value) % 2)
 
 
-def store_command(sop_instance_uid: str, *, sop_class_uid: str = CTImageStorage, message_id: int = 1) -> bytes:
-    """A C-STORE-RQ with a data set."""
+def store_command(
+    sop_instance_uid: str, *, sop_class_uid: str = CTImageStorage, message_id: int = 1, extra: bytes = b""
+) -> bytes:
+    """A C-STORE-RQ with a data set; ``extra`` are more elements."""
     body = (
         element(0x0002, padded(sop_class_uid))
         + element(0x0100, struct.pack("<H", 1))
@@ -51,6 +57,7 @@ def store_command(sop_instance_uid: str, *, sop_class_uid: str = CTImageStorage,
         + element(0x0700, struct.pack("<H", 2))
         + element(0x0800, struct.pack("<H", 0))
         + element(0x1000, padded(sop_instance_uid))
+        + extra
     )
     return element(0, struct.pack("<L", len(body))) + body
 
@@ -87,8 +94,8 @@ RELEASE = pdu(bytes(4), kind=5)
 
 def store_message(command: bytes, dataset: bytes, *, fragment_bytes: int = 16_000) -> bytes:
     """A C-STORE in the usual form: the command in one PDU, the data set in as many as it needs."""
-    fragments = [dataset[start : start + fragment_bytes] for start in range(0, len(dataset), fragment_bytes)]
-    data = [pdu(pdv(one, 0 if one is not fragments[-1] else LAST)) for one in fragments]
+    starts = range(0, len(dataset), fragment_bytes)
+    data = [pdu(pdv(dataset[one : one + fragment_bytes], LAST if one == starts[-1] else 0)) for one in starts]
     return pdu(pdv(command, COMMAND | LAST)) + b"".join(data)
 
 

@@ -1,4 +1,4 @@
-"""The lane and the library's own path do the same with the same objects; a command set in two PDVs takes the latter."""
+"""The lane and the library's own path do the same with the same objects, however they are cut."""
 
 import contextlib
 import json
@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 from pydicom import uid
+from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, CTImageStorage
 
+from scp_node.inbound.lane import MAX_LIBRARY_MESSAGE_BYTES
 from scp_node.store.database import Database
 from scp_node.store.studies import StudyStore
 from tests.hostile.raw_peer import (
     APPLICATION_CONTEXT,
     COMMAND,
     LAST,
+    LONG_ELEMENT,
     NO_ANSWER,
     USER_INFORMATION,
     RawPeer,
@@ -37,7 +40,6 @@ SYNTAXES = (
     uid.JPEG2000Lossless,
 )
 STUDY, FRAME = "1.2.3.4", "1.2.3.4.9"
-FRAGMENT_BYTES = 300
 TELLING = ("event", "reason", "status", "instance", "peer", "what", "level")
 """Fields of the journal that say what happened, without when and with which process."""
 
@@ -81,7 +83,32 @@ def messages(folder: Path) -> Iterator[Message]:
         yield good
 
 
-def sent(port: int, sendings: list[Message], *, split_at: int | None) -> list[tuple[int, str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How a message is cut into fragments and PDUs."""
+
+    command_bytes: int = 1 << 20
+    data_bytes: int = 300
+    values_in_pdu: int = 1
+    empty_between: bool = False
+    """A fragment of no bytes before each other one, and as the last."""
+    extra: bytes = b""
+    """Elements behind those of the command."""
+
+
+CUTS = {
+    "command in two": Cut(command_bytes=100),
+    "command byte by byte": Cut(command_bytes=1),
+    "all in one PDU": Cut(values_in_pdu=1000),
+    "command in pieces, data behind them in the same PDU": Cut(command_bytes=7, values_in_pdu=9),
+    "fragments of odd lengths": Cut(data_bytes=7, values_in_pdu=3),
+    "empty fragments": Cut(command_bytes=33, empty_between=True),
+    "by the library": Cut(extra=LONG_ELEMENT),
+    "by the library, in pieces": Cut(extra=LONG_ELEMENT, command_bytes=1000, data_bytes=77),
+}
+
+
+def sent(port: int, sendings: list[Message], cut: Cut) -> list[tuple[int, str]]:
     """Status and Error Comment of each."""
     contexts = [presentation_context(2 * number + 1, [one]) for number, one in enumerate(SYNTAXES)]
     answers = []
@@ -89,23 +116,32 @@ def sent(port: int, sendings: list[Message], *, split_at: int | None) -> list[tu
         peer.send(associate_request(APPLICATION_CONTEXT + b"".join(contexts) + USER_INFORMATION, calling="CT_1"))
         assert peer.answer()[0] == 2
         for one in sendings:
-            command = store_command(one.announced_uid, sop_class_uid=one.sop_class_uid)
-            cuts = [command] if split_at is None else [command[:split_at], command[split_at:]]
-            peer.send(b"".join(_commands(cuts, one.context_id)) + b"".join(_data(one)))
+            peer.send(message_bytes(one, cut))
             answers.append(_answer(peer))
     return answers
 
 
-def _commands(cuts: list[bytes], context_id: int) -> Iterator[bytes]:
-    for number, cut in enumerate(cuts, start=1):
-        yield pdu(pdv(cut, COMMAND | (LAST if number == len(cuts) else 0), context_id=context_id))
+def message_bytes(one: Message, cut: Cut) -> bytes:
+    """All PDUs of a message."""
+    command = store_command(one.announced_uid, sop_class_uid=one.sop_class_uid, extra=cut.extra)
+    values = [
+        *_values(command, cut.command_bytes, COMMAND, one.context_id, with_empty=cut.empty_between),
+        *_values(one.content, cut.data_bytes, 0, one.context_id, with_empty=cut.empty_between),
+    ]
+    step = cut.values_in_pdu
+    return b"".join(pdu(*values[start : start + step]) for start in range(0, len(values), step))
 
 
-def _data(one: Message) -> Iterator[bytes]:
-    for start in range(0, len(one.content), FRAGMENT_BYTES):
-        is_last = start + FRAGMENT_BYTES >= len(one.content)
-        cut = one.content[start : start + FRAGMENT_BYTES]
-        yield pdu(pdv(cut, LAST if is_last else 0, context_id=one.context_id))
+def _values(content: bytes, step: int, control: int, context_id: int, *, with_empty: bool) -> Iterator[bytes]:
+    for start in range(0, len(content), step):
+        is_last = start + step >= len(content)
+        if with_empty:
+            yield pdv(b"", control, context_id=context_id)
+        yield pdv(
+            content[start : start + step], control | (LAST if is_last and not with_empty else 0), context_id=context_id
+        )
+    if with_empty:
+        yield pdv(b"", control | LAST, context_id=context_id)
 
 
 def _answer(peer: RawPeer) -> tuple[int, str]:
@@ -120,12 +156,12 @@ def _answer(peer: RawPeer) -> tuple[int, str]:
     return int.from_bytes(elements[0x0900], "little"), elements.get(0x0902, b"").decode().strip()
 
 
-def outcome(folder: Path, sendings: list[Message], *, split_at: int | None) -> Outcome:
+def outcome(folder: Path, sendings: list[Message], cut: Cut) -> Outcome:
     """Send to a receiver of its own."""
     folder.mkdir()
     site = make_site(folder, peers=peers_toml())
     with receiving(site) as receiver:
-        answers = sent(receiver.port, sendings, split_at=split_at)
+        answers = sent(receiver.port, sendings, cut)
         with contextlib.closing(Database.open(site.data, migrate=False)) as database:
             studies = StudyStore(database)
             assert eventually(lambda: studies.spool_keys() == {file.stem for file in site.spooled} != set())
@@ -150,16 +186,36 @@ def _is_of_the_receiver(line: dict[str, object]) -> bool:
     return line["part"] == "inbound" and "pid" not in line
 
 
-@pytest.mark.parametrize("split_at", [1, 100])
-def test_both_paths_give_the_same_bytes_statuses_comments_rows_and_events(split_at: int, tmp_path: Path) -> None:
-    sendings = list(messages(tmp_path))
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What comes of the messages in their usual form."""
+    folder = tmp_path_factory.mktemp("usual")
+    return outcome(folder / "lane", list(messages(folder)), Cut())
 
-    lane = outcome(tmp_path / "lane", sendings, split_at=None)
-    library = outcome(tmp_path / "library", sendings, split_at=split_at)
 
-    assert {status for status, _ in lane.answers} >= {0x0000, 0xA900, 0xC000}
-    assert library.answers == lane.answers
-    assert library.datasets == lane.datasets
-    assert set(lane.datasets) == {f"{STUDY}.{number}" for number in range(len(SYNTAXES))}
-    assert library.rows == lane.rows
-    assert library.journal == lane.journal
+@pytest.mark.parametrize("name", CUTS)
+def test_however_a_message_is_cut_bytes_statuses_comments_rows_and_events_are_the_same(
+    name: str, usual: Outcome, tmp_path: Path
+) -> None:
+    other = outcome(tmp_path / "other", list(messages(tmp_path)), CUTS[name])
+
+    assert {status for status, _ in usual.answers} >= {0x0000, 0xA900, 0xC000}
+    assert other.answers == usual.answers
+    assert other.datasets == usual.datasets
+    assert set(usual.datasets) == {f"{STUDY}.{number}" for number in range(len(SYNTAXES))}
+    assert other.rows == usual.rows
+    assert other.journal == usual.journal
+
+
+@pytest.mark.parametrize("name", [one for one in CUTS if not one.startswith("by the library")])
+def test_an_object_larger_than_any_message_in_memory_is_stored_however_it_is_cut(name: str, tmp_path: Path) -> None:
+    site, cut = make_site(tmp_path, peers=peers_toml()), CUTS[name]
+    file = part10(ct_slice(rows=2200), tmp_path / "large.dcm")
+    content, instance = dataset_bytes(file), str(read_file_meta_info(file).MediaStorageSOPInstanceUID)
+    assert len(content) > MAX_LIBRARY_MESSAGE_BYTES
+    one = Message(context_id=1, announced_uid=instance, content=content)
+    large = replace(cut, data_bytes=min(16_000, 300 * cut.data_bytes), values_in_pdu=min(7, cut.values_in_pdu))
+    with receiving(site) as receiver:
+        assert sent(receiver.port, [one], large) == [(0x0000, "")]
+    (stored,) = site.spooled
+    assert dataset_bytes(stored) == content
