@@ -3,7 +3,7 @@
 It does what would slow a receiver down: parse headers, compare with what is known, write to the database. Nothing
 depends on its being there: what it did not record is found in the spool by the next one, by its seal.
 
-Started by the receiver as ``python -m scp_node.inbound.recorder``; ends when the receiver's end of the pipe is closed
+Started by the receiver as ``python -m scp_node.inbound.record``; ends when the receiver's end of the pipe is closed
 and everything is recorded.
 """
 
@@ -336,7 +336,7 @@ class Recorder:
 
 def main(arguments: Sequence[str]) -> int:
     """Record what comes through the pipe until it is closed."""
-    parser = argparse.ArgumentParser(prog="python -m scp_node.inbound.recorder")
+    parser = argparse.ArgumentParser(prog="python -m scp_node.inbound.record")
     parser.add_argument("--config", type=Path, required=True, help="folder of the configuration")
     parser.add_argument("--receiver", required=True, help="names the receiver in the rows of its associations")
     parser.add_argument("--notices-fd", type=int, required=True, help="read end of the receiver's pipe")
@@ -369,7 +369,3 @@ def main(arguments: Sequence[str]) -> int:
     recorder.run(NoticeReader(options.notices_fd))
     database.close()
     return EXIT_OK
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -55,7 +55,7 @@ class RecorderProcess:
             journal("inbound").warning("the recorder is still at work", pid=self._process.pid)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "scp_node.inbound.recorder", "--config", str(self._config_folder)]
+        command = [sys.executable, "-m", "scp_node.inbound.record", "--config", str(self._config_folder)]
         command += ["--receiver", self._receiver, "--notices-fd", str(self._reading)]
         # Everything inheritable goes along; the lock of the data folder is, and is held until all is recorded.
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, close_fds=False)

@@ -151,7 +151,7 @@ class Node(Receiver):
 
     def role(self, process: psutil.Process) -> str:
         words = process.cmdline()
-        if "scp_node.inbound.recorder" in words:
+        if "scp_node.inbound.record" in words:
             return "recorder"
         return "receiver" if "scp_node.inbound" in words else "main"
 

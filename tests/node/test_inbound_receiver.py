@@ -412,3 +412,20 @@ def test_a_wrong_configuration_is_told_in_words(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "receiving.processes" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("which", ["receiver", "recorder"])
+def test_no_image_decoder_is_loaded_where_a_strangers_bytes_arrive(
+    which: str, receiver: Receiver, database: Database, site: Site, tmp_path: Path
+) -> None:
+    compressed = part10(ct_slice(), tmp_path / "a.dcm", uid.JPEG2000Lossless)
+    assert store(receiver.port, [compressed]) == [0x0000]
+    stored_file(site, database, compressed)
+    process = psutil.Process(receiver.process.pid)
+    if which == "recorder":
+        (process,) = process.children()
+    libraries = {Path(one.path).name.lower() for one in process.memory_maps()}
+
+    assert any(name.startswith(("libpython", "python")) for name in libraries)
+    unwanted = ("gdcm", "openjpeg", "openjp2", "charls", "_imaging", "rle", "jpeg")
+    assert [name for name in libraries if any(part in name for part in unwanted)] == []

@@ -96,7 +96,7 @@ def assert_one_answer(node: NodeUnderTest, pacs: MisbehavingPacs, told: Explanat
 def assert_nobody_is_left_over(node: NodeUnderTest) -> None:
     """The main process, its receiver and the receiver's recorder; an analyzer or an encoder would be an orphan."""
     assert node.process is not None
-    expected = {node.process.pid, receiver_of(node).pid, running(node, "scp_node.inbound.recorder").pid}
+    expected = {node.process.pid, receiver_of(node).pid, running(node, "scp_node.inbound.record").pid}
     # The recorder of a killed receiver is there until it has recorded everything.
     assert eventually(lambda: {process.pid for process in node.family()} == expected)
 
