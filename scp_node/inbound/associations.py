@@ -66,7 +66,7 @@ class CalledAssociation(PromptAssociation):
             self.dimse.msg_queue.queue.clear()
             if connection is not None:
                 connection.close()
-            self._node.forget(self.call, "the end of its thread")
+            self._node.forget(self.call, "the end of its thread", was_released=self.release_asked)
 
 
 class _Starter(RequestHandler):
@@ -128,7 +128,7 @@ class Associations(ThreadedAssociationServer):
         except (OSError, RuntimeError) as fault:
             # The caller is gone already, or there is no thread to be had; it will call again.
             self.handlers.handle_breach(admitted.call, f"the association could not begin: {type(fault).__name__}")
-            self.handlers.forget(admitted.call, "never begun")
+            self.handlers.forget(admitted.call, "never begun", was_released=False)
             admitted.connection.close()
 
     def abort_all(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -101,11 +102,12 @@ class Handlers:
 
     def handle_end(self, event: evt.Event) -> None:
         """Forget the association, however it ended."""
-        self.forget(_call_of(event), event.event.name)
+        association = cast("CalledAssociation", event.assoc)
+        self.forget(association.call, event.event.name, was_released=association.release_asked)
 
-    def forget(self, call: Call, how: str) -> None:
+    def forget(self, call: Call, how: str, *, was_released: bool) -> None:
         """Strike a call off and tell the recorder, once."""
-        if not self._ledger.close(call):
+        if not self._ledger.close(call, time.monotonic(), was_released=was_released):
             return
         self._metrics.open_associations(self._ledger.open_count)
         if call.has_stored:

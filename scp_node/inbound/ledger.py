@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scp_node.inbound.guard import Admit, Reject
+from scp_node.inbound.lockout import WITH_UNUSED, Lockout
 from scp_node.inbound.upper_layer import Titles
 
 
@@ -35,6 +36,7 @@ class Ledger:
         self._calls: dict[int, Call] = {}
         self._from_address: Counter[str] = Counter()
         self._last_number = 0
+        self._unused = Lockout(WITH_UNUSED)
         self._lock = threading.Lock()
 
     def admit(self, titles: Titles, address: str, decide: Callable[[int, int], Admit | Reject]) -> Call | Reject:
@@ -66,15 +68,32 @@ class Ledger:
             self._from_address[address] += 1
             return call
 
-    def close(self, call: Call) -> bool:
-        """Strike an association off; ``False`` if that happened before."""
+    def close(self, call: Call, now_s: float, *, was_released: bool) -> bool:
+        """Strike an association off; ``False`` if that happened before.
+
+        Parameters
+        ----------
+        call : Call
+            The association.
+        now_s : float
+            Of a clock that only runs forward.
+        was_released : bool
+            It ended as it should.
+        """
         with self._lock:
             if self._calls.pop(call.number, None) is None:
                 return False
+            if not (was_released or call.has_stored):
+                self._unused.note(call.address, now_s)
             self._from_address[call.address] -= 1
             if not self._from_address[call.address]:
                 del self._from_address[call.address]
             return True
+
+    def must_wait(self, address: str, now_s: float) -> bool:
+        """Whether the next association from there has to wait, because so many came to nothing."""
+        with self._lock:
+            return self._unused.is_locked_out(address, now_s)
 
     @property
     def open_count(self) -> int:

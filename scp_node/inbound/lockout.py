@@ -1,33 +1,48 @@
-"""Addresses that are refused again and again are not listened to for a while."""
+"""Addresses that are a burden again and again are listened to less."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
-REFUSALS_ALLOWED = 20
-"""In a row; then as many as come back with time."""
-REFILL_PER_S = 0.5
 MOST_ADDRESSES = 4096
 """Remembered; beyond, the longest unheard is forgotten."""
 
 
-class Lockout:
-    """A token bucket for each address that was refused; used by one thread."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """What an address may do before it is too much."""
 
-    def __init__(self) -> None:
+    in_a_row: int
+    then_per_s: float
+
+
+WITH_REFUSED = Patience(in_a_row=20, then_per_s=0.5)
+"""With callers that are refused."""
+WITH_UNUSED = Patience(in_a_row=50, then_per_s=50.0)
+"""With associations that bring nothing and are broken off: at two milliseconds of the processor each, they can take a
+tenth of it. One that is released, or stored an object, does not count."""
+
+
+class Lockout:
+    """A token bucket for each address; used by one thread at a time."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def note(self, address: str, now_s: float) -> None:
-        """A connection from there was refused; ``now_s`` is of a clock that only runs forward."""
+        """It happened once more; ``now_s`` is of a clock that only runs forward."""
         self._left[address] = (self._tokens(address, now_s) - 1.0, now_s)
         self._left.move_to_end(address)
         if len(self._left) > MOST_ADDRESSES:
             self._left.popitem(last=False)
 
     def is_locked_out(self, address: str, now_s: float) -> bool:
-        """Whether its connections are closed unread."""
+        """Whether it is too much for now."""
         return self._tokens(address, now_s) < 1.0
 
     def _tokens(self, address: str, now_s: float) -> float:
-        left, at_s = self._left.get(address, (float(REFUSALS_ALLOWED), now_s))
-        return min(REFUSALS_ALLOWED, left + (now_s - at_s) * REFILL_PER_S)
+        most = float(self._patience.in_a_row)
+        left, at_s = self._left.get(address, (most, now_s))
+        return min(most, left + (now_s - at_s) * self._patience.then_per_s)

@@ -31,6 +31,8 @@ LOOK_S = 0.5
 """How often timers are looked at while nothing happens."""
 _TIMER_LOOK_S = 0.1
 _IDLE_STATE, _ESTABLISHED_STATE = "Sta1", "Sta6"
+_RELEASE_ASKED = "Evt12"
+"""States, and the event of an A-RELEASE-RQ (PS3.8 section 9.2)."""
 
 PRIVATE_NAMES = {
     "pynetdicom.association.Association": (
@@ -136,6 +138,8 @@ class PromptProvider(DULServiceProvider):
 
     def act_on(self, event: str) -> None:
         """Let the state machine act."""
+        if event == _RELEASE_ASKED:
+            self.association.release_asked = True
         self.state_machine.do_action(event)
 
     def _abort_bare(self) -> None:
@@ -178,6 +182,8 @@ class PromptAssociation(Association):
         provider: Callable[[PromptAssociation], PromptProvider],
     ) -> None:
         self._woken = threading.Event()
+        self.release_asked = False
+        """The peer has ended it as it should; the library tells of the end of the connection first, now and then."""
         super().__init__(entity, "acceptor")
         self.dul = provider(self)
         # Their setters put them into the provider, which was another one before.

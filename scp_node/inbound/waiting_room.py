@@ -21,7 +21,7 @@ from typing import cast
 
 from scp_node.inbound.guard import Admit, Caller, Guard, Load, Reject
 from scp_node.inbound.ledger import Call, Ledger
-from scp_node.inbound.lockout import Lockout
+from scp_node.inbound.lockout import WITH_REFUSED, Lockout
 from scp_node.inbound.metrics import ReceiverMetrics
 from scp_node.inbound.upper_layer import (
     PDU_HEADER_BYTES,
@@ -32,6 +32,8 @@ from scp_node.inbound.upper_layer import (
     pdu_header,
 )
 
+HELD_LOOK_S = 0.02
+"""The same for callers that are held back."""
 LOOK_S = 0.25
 """How often deadlines are looked at."""
 ACCEPTED_AT_ONCE = 64
@@ -116,7 +118,8 @@ class WaitingRoom:
         self._request_timeout_s = request_timeout_s
         self._hand_over = hand_over
         self._on_reject = on_reject
-        self._lockout = Lockout()
+        self._lockout = Lockout(WITH_REFUSED)
+        self._held: dict[_Visitor, Titles] = {}
         self._visitors: dict[_Visitor, None] = {}
         self._selector = selectors.DefaultSelector()
         self._stop_heard, self._stop_told = socket.socketpair()
@@ -135,13 +138,14 @@ class WaitingRoom:
         """Serve until :meth:`stop`."""
         try:
             while True:
-                for key, _ in self._selector.select(LOOK_S):
+                for key, _ in self._selector.select(HELD_LOOK_S if self._held else LOOK_S):
                     if key.fileobj is self._stop_heard:
                         return
                     if isinstance(key.data, Door):
                         self._accept(key.data)
                     elif key.data in self._visitors:
                         self._serve(key.data)
+                self._look_at_the_held()
                 self._send_away_the_late()
                 self._metrics.waiting_connections(len(self._visitors))
         finally:
@@ -217,7 +221,12 @@ class WaitingRoom:
         except OSError:
             self._drop(visitor, "the connection failed")
         else:
-            self._judge(visitor, titles)
+            if self._ledger.must_wait(visitor.address[0], time.monotonic()):
+                # Nothing more is heard from it until it is judged.
+                self._selector.unregister(visitor.connection)
+                self._held[visitor] = titles
+            else:
+                self._judge(visitor, titles)
 
     def _handshaken(self, visitor: _Visitor) -> bool:
         """Take the handshake a step further; whether it is done."""
@@ -263,7 +272,20 @@ class WaitingRoom:
     def _send_away_the_late(self) -> None:
         now_s = time.monotonic()
         for visitor in [one for one in self._visitors if one.deadline_s <= now_s]:
-            self._drop(visitor, "" if visitor.is_refused else "no association request in time")
+            reason = (
+                "too many associations that came to nothing"
+                if visitor in self._held
+                else "no association request in time"
+            )
+            self._drop(visitor, "" if visitor.is_refused else reason)
+
+    def _look_at_the_held(self) -> None:
+        """Judge those who waited because so many associations from there came to nothing."""
+        for visitor in list(self._held):
+            if not self._ledger.must_wait(visitor.address[0], time.monotonic()):
+                titles = self._held.pop(visitor)
+                self._selector.register(visitor.connection, selectors.EVENT_READ, visitor)
+                self._judge(visitor, titles)
 
     # --- leaving ---
 
@@ -327,7 +349,8 @@ class WaitingRoom:
 
     def _forget(self, visitor: _Visitor) -> None:
         del self._visitors[visitor]
-        self._selector.unregister(visitor.connection)
+        if self._held.pop(visitor, None) is None:
+            self._selector.unregister(visitor.connection)
 
 
 def _rejection(decision: Reject) -> bytes:

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -11,17 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scp_node.inbound.guard import Guard, Reject
-from scp_node.inbound.ledger import Ledger
-from scp_node.inbound.lockout import MOST_ADDRESSES, REFILL_PER_S, REFUSALS_ALLOWED, Lockout
+from scp_node.inbound.guard import Admit, Guard, Reject
+from scp_node.inbound.ledger import Call, Ledger
+from scp_node.inbound.lockout import MOST_ADDRESSES, WITH_REFUSED, WITH_UNUSED, Lockout
 from scp_node.inbound.metrics import ReceiverMetrics
 from scp_node.inbound.upper_layer import MAX_REQUEST_BYTES, Titles, UpperLayerError, check_request
 from scp_node.inbound.waiting_room import Admitted, Door, WaitingRoom
 from scp_node.settings import Peer
 from tests.node.network import eventually
 
-PEERS = {"ct": Peer(ae_title="CT", addresses=("127.0.0.1",), may_send=True)}
+PEERS = {"ct": Peer(ae_title="CT", addresses=("127.0.0.1", "127.0.0.2"), may_send=True)}
 PATIENT_S = 5.0
+TITLES = Titles(called_ae="NODE", calling_ae="CT")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class Room:
     """A waiting room at work."""
 
     port: int
+    ledger: Ledger = field(default_factory=Ledger)
     admitted: list[Admitted] = field(default_factory=list)
     rejected: list[tuple[Titles, str, Reject]] = field(default_factory=list)
 
@@ -47,7 +50,7 @@ def waiting_room(*, most_waiting: int = 8, request_timeout_s: float = 30.0) -> I
     running = WaitingRoom(
         [Door(listening=listening)],
         guard=Guard(["NODE"], PEERS, 4, 4),
-        ledger=Ledger(),
+        ledger=room.ledger,
         metrics=ReceiverMetrics(),
         most_waiting=most_waiting,
         request_timeout_s=request_timeout_s,
@@ -150,7 +153,7 @@ def test_a_crowd_from_one_address_does_not_shut_out_another() -> None:
 def test_whoever_is_refused_again_and_again_is_not_listened_to_and_a_peer_s_address_always_is() -> None:
     with waiting_room() as room:
         for source in ("127.0.0.3", "127.0.0.1"):
-            for _ in range(REFUSALS_ALLOWED):
+            for _ in range(WITH_REFUSED.in_a_row):
                 with room.call(source=source) as caller:
                     caller.sendall(request(calling="STRANGER"))
                     caller.recv(100)
@@ -162,15 +165,55 @@ def test_whoever_is_refused_again_and_again_is_not_listened_to_and_a_peer_s_addr
 
 
 def test_lockout_ends_with_time_and_forgets_the_longest_unheard() -> None:
-    lockout = Lockout()
-    for _ in range(REFUSALS_ALLOWED):
+    lockout = Lockout(WITH_REFUSED)
+    for _ in range(WITH_REFUSED.in_a_row):
         lockout.note("10.0.0.1", 0.0)
     assert lockout.is_locked_out("10.0.0.1", 0.0)
     assert not lockout.is_locked_out("10.0.0.2", 0.0)
-    assert not lockout.is_locked_out("10.0.0.1", 1.0 / REFILL_PER_S)
+    assert not lockout.is_locked_out("10.0.0.1", 1.0 / WITH_REFUSED.then_per_s)
     for number in range(MOST_ADDRESSES):
         lockout.note(f"host-{number}", 1.0)
     assert not lockout.is_locked_out("10.0.0.1", 1.0)
+
+
+def ended(room: Room, count: int, at_s: float, *, was_released: bool = False, has_stored: bool = False) -> None:
+    """So many associations begin, and end at once."""
+    for _ in range(count):
+        call = room.ledger.admit(TITLES, "127.0.0.1", lambda *_: Admit(peer="ct", permissions=frozenset()))
+        assert isinstance(call, Call)
+        call.has_stored = has_stored
+        room.ledger.close(call, at_s, was_released=was_released)
+
+
+def test_after_many_associations_that_came_to_nothing_the_next_one_waits_and_no_other_address() -> None:
+    far_off_s = time.monotonic() + 3600.0
+    with waiting_room() as room, room.call() as caller, room.call(source="127.0.0.2") as other:
+        ended(room, 3 * WITH_UNUSED.in_a_row, far_off_s, was_released=True)
+        ended(room, 3 * WITH_UNUSED.in_a_row, far_off_s, has_stored=True)
+        assert not room.ledger.must_wait("127.0.0.1", far_off_s)
+        ended(room, WITH_UNUSED.in_a_row, far_off_s)
+        assert room.ledger.must_wait("127.0.0.1", far_off_s)
+        assert not room.ledger.must_wait("127.0.0.1", far_off_s + 2.0 / WITH_UNUSED.then_per_s)
+
+        caller.sendall(request())
+        other.sendall(request())
+        assert eventually(lambda: [one.address[0] for one in room.admitted] == ["127.0.0.2"])
+
+
+def test_who_had_to_wait_comes_in_when_its_time_has_come() -> None:
+    with waiting_room() as room, room.call() as caller:
+        ended(room, WITH_UNUSED.in_a_row + 10, time.monotonic())
+        caller.sendall(request())
+        assert eventually(lambda: len(room.admitted) == 1)
+        assert room.admitted[0].received == request()
+
+
+def test_who_waits_for_too_long_is_sent_away() -> None:
+    with waiting_room(request_timeout_s=0.5) as room, room.call() as caller:
+        ended(room, WITH_UNUSED.in_a_row, time.monotonic() + 3600.0)
+        caller.sendall(request())
+        assert caller.recv(1) == b""
+        assert room.admitted == []
 
 
 @given(st.binary(max_size=600))
