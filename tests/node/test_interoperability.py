@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import subprocess
 import urllib.request
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from pynetdicom import AE
 
 from scp_node.demo.orthanc import Orthanc
 from scp_node.store.database import Database
+from scp_node.store.seal import whole_seal
 from scp_node.store.studies import StudyStore
 from tests.bench.small_objects import Sender, SmallObjects, _data_pdu, _store_command, instance_uid
 from tests.node.network import (
@@ -288,6 +290,38 @@ def test_an_end_in_mid_transfer_leaves_nothing_half_and_the_next_sender_is_serve
         assert next_one.store(instance_uid(number), dataset) == 0x0000
     assert eventually(lambda: len(set(site.spooled) - before) == 1)
     assert receiver.process.poll() is None
+
+
+def test_dcmtk_may_abort_where_it_would_release(
+    receiver: Receiver, site: Site, database: Database, tmp_path: Path
+) -> None:
+    study = generate_uid()
+    files = [part10(ct_slice(number, study=study), tmp_path / f"{number}.dcm") for number in range(3)]
+    done = run(
+        [dcmtk("storescu"), "--abort", "-aet", "CT_1", "-aec", "HAI_NODE", "127.0.0.1", str(receiver.port), *files]
+    )
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert_identical(site, database, study, files)
+    assert eventually(lambda: receiver.log.count('"association ended"') == receiver.log.count('"association"'))
+
+
+@pytest.mark.parametrize("tool", ["storescu", "dcmsend"])
+def test_a_sender_that_is_killed_in_mid_transfer_leaves_only_whole_objects_and_may_send_again(
+    tool: str, receiver: Receiver, site: Site, database: Database, tmp_path: Path
+) -> None:
+    study = generate_uid()
+    files = [part10(ct_slice(number, study=study, rows=LARGE_ROWS), tmp_path / f"{number}.dcm") for number in range(20)]
+    before = set(site.spooled)
+    command = [dcmtk(tool), "-aet", "CT_1", "-aec", "HAI_NODE", "127.0.0.1", str(receiver.port), *map(str, files)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sender:
+        assert eventually(lambda: len(set(site.spooled) - before) >= 3)
+        sender.kill()
+    assert eventually(lambda: receiver.log.count('"association ended"') == receiver.log.count('"association"'))
+    assert all(whole_seal(file) is not None for file in set(site.spooled) - before)
+
+    assert run(command).returncode == 0
+    assert_identical(site, database, study, files)
 
 
 # --- Orthanc and pynetdicom -------------------------------------------------------------------------------------

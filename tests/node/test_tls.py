@@ -4,19 +4,44 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pydicom.uid import generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pynetdicom import AE
 
 from scp_node import tls
 from scp_node.errors import SettingsError
 from scp_node.outbound.echo import echo
 from scp_node.settings import TlsSettings, load_settings
+from tests.hostile.raw_peer import (
+    ANSWER_S,
+    SUCCESS,
+    RawPeer,
+    associate_request,
+    closing_all,
+    new_uid,
+    small_object,
+    store_command,
+    store_message,
+)
 from tests.node.certificates import Authority, Identity
-from tests.node.network import Receiver, Site, ct_slice, dcmtk, eventually, free_port, make_site, part10, receiving, run
+from tests.node.network import (
+    Receiver,
+    Site,
+    ct_slice,
+    dataset_bytes,
+    dcmtk,
+    eventually,
+    free_port,
+    make_site,
+    part10,
+    receiving,
+    run,
+)
 
 PEERS = """
 [peer.ct-1]
@@ -189,6 +214,65 @@ def test_silent_clients_hold_nobody_up(
         for one in silent:
             one.close()
     assert receiver.process.poll() is None
+
+
+def test_a_handshake_that_drips_is_cut_off_in_time(
+    receiver: Receiver, tls_port: int, authority: Authority, ct: Identity, file: Path
+) -> None:
+    """A slow loris within the ClientHello; three seconds are allowed for handshake and request together."""
+    with closing_all([RawPeer.call(tls_port) for _ in range(20)]) as peers:
+        hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)
+        left = list(peers)
+        assert sent(tls_port, authority, ct, file).returncode == 0
+        for byte in hello[:60]:
+            left = [peer for peer in left if peer.send_what_is_taken(bytes([byte]))]
+            if left:
+                time.sleep(0.1)
+        assert all(peer.is_ended(within_s=10.0) for peer in left)
+    assert receiver.process.poll() is None
+
+
+def test_objects_that_come_through_tls_without_waiting_are_all_answered(
+    receiver: Receiver, tls_port: int, authority: Authority, ct: Identity
+) -> None:
+    """What one record of TLS brings may be the end of one message and the beginning of another."""
+    del receiver
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.check_hostname = False
+    context.load_cert_chain(ct.certificate, ct.key)
+    plain = socket.create_connection(("127.0.0.1", tls_port), timeout=ANSWER_S)
+    with closing_all([RawPeer(context.wrap_socket(plain))]) as (peer,):
+        peer.send(associate_request(calling="CT_1"))
+        assert peer.answer()[0] == 2
+        for pixel_bytes in (8, 700_000, 2 << 20):
+            instances = [new_uid() for _ in range(5)]
+            peer.send(
+                b"".join(
+                    store_message(store_command(one), small_object(one, pixel_bytes=pixel_bytes)) for one in instances
+                )
+            )
+            assert [peer.status() for _ in instances] == [SUCCESS] * 5
+
+
+@pytest.mark.parametrize("pdu_bytes", [4096, 131_072])
+def test_the_library_s_own_sender_goes_through_tls(
+    pdu_bytes: int, receiver: Receiver, site: Site, tls_port: int, authority: Authority, ct: Identity, tmp_path: Path
+) -> None:
+    del receiver
+    before = set(site.spooled)
+    large = part10(ct_slice(rows=1100), tmp_path / "large.dcm")
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.check_hostname = False
+    context.load_cert_chain(ct.certificate, ct.key)
+    entity = AE("CT_1")
+    entity.maximum_pdu_size = pdu_bytes
+    entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+    link = entity.associate("127.0.0.1", tls_port, ae_title="HAI_NODE", tls_args=(context, "127.0.0.1"))
+    assert link.is_established
+    assert link.send_c_store(large).Status == SUCCESS
+    link.release()
+    (stored,) = set(site.spooled) - before
+    assert dataset_bytes(stored) == dataset_bytes(large)
 
 
 def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

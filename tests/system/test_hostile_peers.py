@@ -1,6 +1,8 @@
 """Malicious peers against a real receiver: the honest sender's study arrives, and nothing grows without bound."""
 
 import contextlib
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +19,13 @@ from tests.hostile.raw_peer import (
     ABORT,
     COMMAND,
     LAST,
+    RELEASE,
     SUCCESS,
     RawPeer,
     closing_all,
+    element,
     new_uid,
+    padded,
     pdu,
     pdv,
     small_object,
@@ -212,4 +217,31 @@ def test_one_who_is_cut_off_again_and_again_has_its_place_the_next_time(scene: S
     with closing_all([RawPeer.associated(scene.receiver.port)]) as (peer,):
         assert peer.store(instance, small_object(instance)) == SUCCESS
     scene.acknowledged.add(instance)
+    assert_nothing_is_left(scene)
+
+
+def echo_requests(count: int) -> bytes:
+    body = element(0x0002, padded("1.2.840.10008.1.1")) + element(0x0100, b"\x30\0") + element(0x0110, b"\1\0")
+    command = body + element(0x0800, b"\1\1")
+    return pdu(pdv(element(0, len(command).to_bytes(4, "little")) + command, COMMAND | LAST)) * count
+
+
+def test_one_who_never_reads_our_answers_is_cut_off_and_holds_nobody_up(scene: Scene, tmp_path: Path) -> None:
+    with closing_all([RawPeer.associated(scene.receiver.port) for _ in range(3)]) as peers:
+        for peer in peers:
+            peer.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            # More than both ends' buffers hold.
+            threading.Thread(target=peer.send_what_is_taken, args=(echo_requests(200_000),), daemon=True).start()
+        honest_study(scene, tmp_path)
+        # While they are still there, and have read nothing.
+        assert_nothing_is_left(scene)
+
+
+def test_one_who_asks_for_release_and_stays_is_sent_away(scene: Scene, tmp_path: Path) -> None:
+    with closing_all([RawPeer.associated(scene.receiver.port) for _ in range(4)]) as peers:
+        for peer in peers:
+            peer.send(RELEASE)
+            assert peer.answer()[0] == 6
+        honest_study(scene, tmp_path)
+        assert all(peer.is_ended(within_s=20.0) for peer in peers)
     assert_nothing_is_left(scene)
