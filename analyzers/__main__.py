@@ -12,12 +12,13 @@
 The first two take ``--thresholds FILE``: what the site decides otherwise.
 
 Exit status: 0 answered ("not assessable" and "declined" are answers), 2 the command or its input is wrong, 3 the
-analyzer failed (with a traceback, for its author).
+analyzer failed (with a traceback, for its author), 4 there is no room to write the result.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import sys
@@ -51,6 +52,8 @@ from analyzers.wire import (
 ANSWERED = 0
 BAD_INPUT = 2
 ANALYZER_FAULT = 3
+NO_ROOM = 4
+_NO_ROOM_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class _BadCommandError(ValueError):
@@ -78,7 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fault in error.faults:
             print(f"analyzers: threshold {fault}", file=sys.stderr)
         return BAD_INPUT
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM_ERRORS:
+            print(f"analyzers: nothing can be written: {error.strerror}", file=sys.stderr)
+            return NO_ROOM
         # The child process' main: whatever an analyzer raises becomes a status.
         traceback.print_exc()
         print("analyzers: the analyzer failed", file=sys.stderr)
@@ -89,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m analyzers",
         description="Analyse the images of a hepatic arterial infusion patient.",
-        epilog="Exit status: 0 answered, 2 the command or its input is wrong, 3 the analyzer failed.",
+        epilog="Exit status: 0 answered, 2 the command or its input is wrong, 3 the analyzer failed, "
+        "4 no room to write.",
     )
     parser.add_argument("analyzer", nargs="?", metavar="NAME|FILE.py", help="a registered name, or a file")
     parser.add_argument("study", nargs="?", type=Path, metavar="STUDY", help="folder of DICOM files, only read")

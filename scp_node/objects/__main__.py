@@ -1,12 +1,13 @@
 """The child process that encodes: ``python -m scp_node.objects JOB_FOLDER``.
 
 Reads ``JOB_FOLDER/job.json``, writes ``JOB_FOLDER/objects/*.dcm`` and, last, ``objects/manifest.json``. Exit code 0:
-made; 2: the order is wrong; 3: a fault, with one clear line and the traceback on standard error.
+made; 2: the order is wrong; 3: a fault, with one clear line and the traceback on standard error; 4: no room to write.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import sys
 import traceback
@@ -14,11 +15,12 @@ import warnings
 from pathlib import Path
 
 from scp_node.objects.encoding import encode
-from scp_node.objects.order import EncodingOrderError
+from scp_node.objects.order import EXIT_NO_ROOM, EncodingOrderError
 
 EXIT_MADE = 0
 EXIT_BAD_ORDER = 2
 EXIT_FAULT = 3
+_NO_ROOM_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"the encoding order is wrong: {fault}", file=sys.stderr)
         return EXIT_BAD_ORDER
     except Exception as fault:
+        if isinstance(fault, OSError) and fault.errno in _NO_ROOM_ERRORS:
+            print(f"nothing can be written: {fault.strerror}", file=sys.stderr)
+            return EXIT_NO_ROOM
         print(f"encoding failed: {type(fault).__name__}: {fault}", file=sys.stderr)
         traceback.print_exc(file=sys.stderr)
         return EXIT_FAULT

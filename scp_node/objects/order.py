@@ -17,6 +17,10 @@ ORDER_SCHEMA = "hai-encoding-order/1"
 _UTC_OFFSET_LIMIT_MINUTES = 14 * 60
 
 
+EXIT_NO_ROOM = 4
+"""Of the child that carries out an order: the disk is full or read-only, and what it made can be made again."""
+
+
 class EncodingOrderError(ValueError):
     """The order cannot be understood; the message names file and key and shows no patient data."""
 

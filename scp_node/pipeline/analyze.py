@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ from scp_node.store.studies import StudyStore
 
 BAD_INPUT = 2
 """Exit code of an analyzer that cannot read the study at all: trying again changes nothing."""
+NO_ROOM = 4
+"""... and of one that cannot write, because the disk is full or read-only: it is not to blame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +93,7 @@ class AnalyzeJobs:
                 return self._stopped(item, now)
             end = self._run(item, folder)
         except OSError as hindrance:
-            return self._hindered(item, "start it", hindrance)
+            return self._hindered(item, "run it", hindrance)
         if end.ending is Ending.STOPPED:
             return self._stopped(item, now)
         fault = attempt_fault(end, folder / "out", self.settings)
@@ -108,11 +112,14 @@ class AnalyzeJobs:
         return self._failed(item, fault, end)
 
     def _run(self, job: AnalysisJob, folder: Path) -> ChildEnd:
-        return self.runner.run(
+        end = self.runner.run(
             self._child(job, folder),
             started=lambda pid, at: self.jobs.child_started(job.job_id, job.fence, pid, at),
             wanted=self._renewal(job),
         )
+        if end.ending is Ending.EXITED and end.exit_code == NO_ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return end
 
     def _hindered(self, job: AnalysisJob, deed: str, fault: OSError) -> Outcome:
         """The machine, not the analyzer, was at fault (a full disk): no attempt is counted, whatever it takes."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +18,7 @@ from scp_node.domain.job import AnalysisJob, JobState
 from scp_node.domain.outcome import Done, Fail, Outcome, Retry, Wait
 from scp_node.errors import EncodingError, LostRaceError
 from scp_node.objects.manifest import OBJECTS_FOLDER, ManifestEntry, ManifestError, read_manifest
-from scp_node.objects.order import EncodingOrder, Predecessor, write_order
+from scp_node.objects.order import EXIT_NO_ROOM, EncodingOrder, Predecessor, write_order
 from scp_node.pipeline.folders import JobFolders, drop_if_superseded, snapshot, source_files
 from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits, Runner
 from scp_node.pipeline.thresholds import SiteThresholds, settings_digest
@@ -77,7 +79,8 @@ class EncodeResults:
                 return Wait(until=now, why="the node is stopping")
             return self._failed(item, str(fault), now)
         except OSError as fault:
-            cause = f"this machine could not start it ({fault.strerror or type(fault).__name__})"
+            # Whatever it takes: there is a result, and an answer that it could not be written down would be no better.
+            cause = f"this machine could not do it ({fault.strerror or type(fault).__name__})"
             return Retry(after_s=AGAIN_S, cause=f"job {item.job_id}: {cause}")
         made = [self._new_object(item, entry) for entry in entries]
         try:
@@ -99,6 +102,8 @@ class EncodeResults:
         command = (sys.executable, "-m", "scp_node.objects", str(folder))
         child = Child(command=command, log=folder / "encode.log", limits=limits)
         end = self.runner.run(child, started=lambda _pid, _at: None, wanted=lambda: not self.stopping())
+        if end.ending is Ending.EXITED and end.exit_code == EXIT_NO_ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if end.ending is not Ending.EXITED or end.exit_code != 0:
             raise EncodingError(encoding_cause(end))
         return read_manifest(folder)

@@ -60,6 +60,19 @@ class Expectations:
         return self._answers[key]
 
     def _run(self, summary: StudySummary, analyzer: str) -> Expectation | None:
+        try:
+            return self._asked(summary, analyzer)
+        except OSError as fault:
+            # A full disk for temporary files, say; completion must not wait for it.
+            self._journal.warning(
+                "an analyzer could not be asked what it expects",
+                analyzer=analyzer,
+                study=summary.study_instance_uid,
+                cause=fault.strerror or type(fault).__name__,
+            )
+            return None
+
+    def _asked(self, summary: StudySummary, analyzer: str) -> Expectation | None:
         with tempfile.TemporaryDirectory(prefix="hai-expects-") as folder:
             question = Path(folder) / "summary.json"
             write_summary(question, summary)

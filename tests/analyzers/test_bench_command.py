@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from analyzers.__main__ import ANALYZER_FAULT, ANSWERED, BAD_INPUT, main
+from analyzers.__main__ import ANALYZER_FAULT, ANSWERED, BAD_INPUT, NO_ROOM, main
 from analyzers.contract import Assessed, Declined
 from analyzers.registry import NotAnAnalyzerError, UnknownAnalyzerError, find_analyzer, registered
 from analyzers.wire import PriorRecord, read_result, read_summary, write_prior
 from tests.analyzers import dicom_samples as sample
+from tests.small_disk import filled, mounted
 
 BENCH_ANALYZER = """
 from dataclasses import dataclass
@@ -124,6 +125,18 @@ def test_an_analyzer_that_fails_leaves_a_traceback_and_no_result(
 
     assert named in capsys.readouterr().err
     assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_without_room_to_write_the_analyzer_is_not_to_blame_and_leaves_no_result(
+    bench: str, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with mounted(tmp_path / "disk", size_mib=4) as disk:
+        with filled(disk):
+            assert main([bench, str(study), str(disk / "out")]) == NO_ROOM
+        assert "No space left on device" in capsys.readouterr().err
+        assert not (disk / "out" / "result.json").exists()
+        shutil.rmtree(disk / "out", ignore_errors=True)
+        assert main([bench, str(study), str(disk / "out")]) == ANSWERED
 
 
 def test_bad_input_is_told_in_a_sentence_without_traceback(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
@@ -40,12 +39,12 @@ from tests.node.network import (
     send,
     store,
 )
+from tests.small_disk import MIB, filled, mounted
 
 NO_RESOURCES = 0xA700
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 LARGE_ROWS = 1100
 """An object of 2.4 MB does not fit into the receive buffer."""
-MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,31 +243,8 @@ def test_each_commit_is_synced_to_the_write_ahead_log_and_each_file_before_its_a
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, of 24 MiB."""
-    folder = tmp_path / "mounted"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("only root may mount a file system")
-    try:
+    with mounted(tmp_path / "mounted") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-@contextlib.contextmanager
-def filled(folder: Path, *, leave_bytes: int = 0) -> Iterator[None]:
-    """Somebody else takes the rest of the disk."""
-    ballast = folder / f"ballast-{leave_bytes}"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        for size in (MIB, 4096):
-            while shutil.disk_usage(folder).free > max(leave_bytes, size - 1):
-                file.write(bytes(size))
-    try:
-        yield
-    finally:
-        ballast.unlink()
 
 
 def test_on_a_full_disk_nothing_is_acknowledged_that_is_lost_and_all_goes_on_when_there_is_room(

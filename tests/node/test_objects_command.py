@@ -19,7 +19,7 @@ from analyzers.wire import AnalysedStudy, AnalyzerIdentity, write_result
 from scp_node.domain.delivery import ObjectKind
 from scp_node.objects.__main__ import EXIT_BAD_ORDER, EXIT_FAULT, EXIT_MADE
 from scp_node.objects.manifest import OBJECTS_FOLDER, digest_of, read_manifest
-from scp_node.objects.order import EncodingOrder, write_order
+from scp_node.objects.order import EXIT_NO_ROOM, EncodingOrder, write_order
 from scp_node.objects.text import sr_text
 from tests.node.object_sources import (
     ABNORMALITY,
@@ -33,6 +33,7 @@ from tests.node.object_sources import (
     segment,
     slices,
 )
+from tests.small_disk import filled, mounted
 
 SHAPE = (12, 24, 32)
 
@@ -189,6 +190,19 @@ def test_a_spoilt_output_of_the_analyzer_makes_no_object(tmp_path: Path, spoil: 
     assert ended.returncode == EXIT_FAULT
     assert ended.stderr.startswith("encoding failed: ")
     assert not (tmp_path / OBJECTS_FOLDER / "manifest.json").exists()
+
+
+def test_without_room_to_write_the_encoder_says_so_and_leaves_no_manifest(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk") as disk:
+        job_folder = disk / "job"
+        job_folder.mkdir()
+        a_job(job_folder)
+        with filled(disk, leave_bytes=20_000):
+            done = run(job_folder)
+            assert (done.returncode, done.stdout) == (EXIT_NO_ROOM, "")
+            assert "No space left on device" in done.stderr
+            assert not (job_folder / OBJECTS_FOLDER / "manifest.json").exists()
+        assert run(job_folder).returncode == EXIT_MADE
 
 
 def test_a_fault_never_prints_the_patient(tmp_path: Path) -> None:

@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 
+from analyzers import __main__ as analyzers_main
 from scp_node.domain.job import AnalysisJob, JobState
 from scp_node.domain.outcome import Fail, Outcome, Retry, Wait
 from scp_node.durability import sync_tree
 from scp_node.errors import LostRaceError
-from scp_node.pipeline import folders
+from scp_node.objects.order import EXIT_NO_ROOM
+from scp_node.pipeline import encode, folders
 from scp_node.pipeline.analyze import AnalyzeJobs
+from scp_node.pipeline.encode import EncodeResults
 from scp_node.pipeline.folders import JobFolders
 from scp_node.pipeline.ports import Child, ChildEnd, Ending
-from scp_node.settings import AnalysisSettings
+from scp_node.settings import AnalysisSettings, ObjectSettings
 from scp_node.store.database import Database
 from scp_node.store.jobs import JobStore
 from scp_node.store.spool import Spool
@@ -34,6 +37,7 @@ class Machine:
     """A runner whose disk may be full, and whose analyzer leaves a result."""
 
     fault: OSError | None = None
+    exit_code: int = 0
     commands: list[Child] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
 
@@ -49,7 +53,14 @@ class Machine:
         (out / "view.png").write_bytes(b"a picture")
         (out / "result.json").write_text("{}", encoding="utf-8")
         self.meanwhile()
-        return ChildEnd(ending=Ending.EXITED, exit_code=0, seconds=1.0, peak_memory_gib=0.1, stdout=b"", stderr_tail="")
+        return ChildEnd(
+            ending=Ending.EXITED,
+            exit_code=self.exit_code,
+            seconds=1.0,
+            peak_memory_gib=0.1,
+            stdout=b"",
+            stderr_tail="",
+        )
 
 
 @dataclass
@@ -107,6 +118,61 @@ def test_a_full_disk_costs_no_attempt_and_the_analysis_follows_once_there_is_roo
     bench.machine.fault = None
     bench.attempt()
     assert [each.state for each in bench.jobs.of_study(STUDY)] == [JobState.ANALYZED]
+
+
+def test_an_analyzer_that_finds_no_room_to_write_is_not_to_blame(bench: Bench) -> None:
+    bench.machine.exit_code = analyzers_main.NO_ROOM
+    for _ in range(SETTINGS.attempts + 2):
+        outcome = bench.attempt()
+        assert isinstance(outcome, Retry)
+        assert "No space left on device" in outcome.cause
+    (job,) = bench.jobs.of_study(STUDY)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+
+    bench.machine.exit_code = 0
+    bench.attempt()
+    assert [each.state for each in bench.jobs.of_study(STUDY)] == [JobState.ANALYZED]
+
+
+def test_an_encoder_that_finds_no_room_to_write_does_not_turn_a_result_into_a_failure(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.attempt()
+
+    class FullDisk:
+        def run(self, child: Child, *, started: object, wanted: object) -> ChildEnd:
+            del child, started, wanted
+            return ChildEnd(
+                ending=Ending.EXITED,
+                exit_code=EXIT_NO_ROOM,
+                seconds=1.0,
+                peak_memory_gib=0.1,
+                stdout=b"",
+                stderr_tail="",
+            )
+
+    stage = EncodeResults(
+        studies=bench.studies,
+        jobs=bench.jobs,
+        spool=bench.spool,
+        folders=JobFolders(data_folder=tmp_path),
+        runner=FullDisk(),
+        analysis=SETTINGS,
+        objects=ObjectSettings(),
+        peers={},
+        versions={},
+        thresholds={},
+        stopping=lambda: False,
+    )
+    monkeypatch.setattr(EncodeResults, "_order", lambda *_: None)
+    monkeypatch.setattr(encode, "write_order", lambda *_: None)
+    for number in range(SETTINGS.attempts + 2):
+        (job,) = stage.due(at(300 + number))
+        outcome = stage.step(job, at(300 + number))
+        assert isinstance(outcome, Retry)
+        assert "No space left on device" in outcome.cause
+    assert [each.state for each in bench.jobs.of_study(STUDY)] == [JobState.ANALYZED]
+    assert stage.failures == {}
 
 
 def test_a_missing_received_file_is_said_and_not_tried_again(bench: Bench) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from analyzers.contract import Complete as AllHere
 from analyzers.contract import Expectation, StudySummary
-from scp_node.domain.outcome import Wait
+from scp_node.domain.outcome import Done, Wait
 from scp_node.domain.routing import Analyze, CalledAe, Route
 from scp_node.domain.study import StudyState
 from scp_node.errors import LostRaceError
@@ -95,3 +97,20 @@ def test_a_stop_ends_the_question_what_is_expected_and_decides_nothing(studies: 
     assert runner.told == [True, False]
     assert studies.get(STUDY).state is StudyState.RECEIVING
     assert stage.due(at(1001)) == ()
+
+
+class FullDisk:
+    """A runner that finds no room for what it must write."""
+
+    def run(self, child: Child, *, started: object, wanted: object) -> ChildEnd:
+        del child, started, wanted
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_for_temporary_files_keeps_no_study_open(studies: StudyStore) -> None:
+    stage = complete_stage(
+        studies, Expectations(FullDisk(), niceness=0, thresholds={}, stopping=lambda: False), lambda: False
+    )
+    (study,) = stage.due(at(1000))
+    assert isinstance(stage.step(study, at(1000)), Done)
+    assert studies.get(STUDY).state is StudyState.COMPLETE
