@@ -160,7 +160,8 @@ def _engine(file: Path) -> Engine:
 def _named(fault: DatabaseError) -> StoreError:
     origin: Any = fault.orig
     name = getattr(origin, "sqlite_errorname", "") or ""
-    if name == "SQLITE_FULL":
+    # The second is the index of the write-ahead log, for which there is no room when the first process opens it.
+    if name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"):
         return StoreError("the disk of the database is full")
     if name.startswith("SQLITE_BUSY"):
         return StoreError(f"another process held the database for more than {BUSY_TIMEOUT_S} s")

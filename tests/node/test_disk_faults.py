@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,6 +27,7 @@ from scp_node.store.overview import Overview
 from scp_node.store.refusals import Refusals
 from scp_node.store.studies import StudyStore
 from tests.node.network import (
+    REPOSITORY,
     Receiver,
     Site,
     association,
@@ -36,6 +39,7 @@ from tests.node.network import (
     part10,
     peers_toml,
     receiving,
+    run,
     send,
     store,
 )
@@ -299,6 +303,34 @@ def test_receivers_start_and_count_while_there_is_not_a_block_left(small_disk: P
     finally:
         receivers.stop()
         os.close(lock)
+
+
+def test_a_node_that_starts_on_a_full_disk_says_so(small_disk: Path) -> None:
+    home = make_site(small_disk, peers=peers_toml())
+    with filled(small_disk):
+        done = run([sys.executable, str(REPOSITORY / "run_node.py"), "serve", "--config", home.config])
+        assert done.returncode == 1
+        assert "the disk of the database is full" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("left_bytes", [40_000, 80_000, 160_000])
+def test_a_node_that_starts_with_next_to_no_room_ends_in_words_or_serves(small_disk: Path, left_bytes: int) -> None:
+    home = make_site(small_disk, peers=peers_toml())
+    with filled(small_disk, leave_bytes=left_bytes):
+        node = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "run_node.py"), "serve", "--config", str(home.config)],
+            cwd=REPOSITORY,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            node.wait(timeout=8.0)
+        is_serving = node.poll() is None
+        node.terminate()
+        told = node.communicate(timeout=60.0)[1]
+    assert "Traceback" not in told
+    assert is_serving or "No space left on device" in told or "the disk of the database is full" in told
 
 
 def test_room_that_is_kept_for_results_and_database_is_not_given_to_objects_and_status_says_so(
