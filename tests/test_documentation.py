@@ -188,3 +188,10 @@ def test_the_unit_starts_what_the_installation_installs() -> None:
         assert place in unit
         assert place in install
     assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in unit
+
+
+def test_each_test_that_stands_for_a_promise_of_the_front_door_exists() -> None:
+    named = re.findall(r"`(tests/[\w/.]+\.py)::(\w+)`", (REPOSITORY / "docs" / "front-door.md").read_text("utf-8"))
+    assert len(named) > 50
+    absent = [name for file, name in named if f"\ndef {name}(" not in (REPOSITORY / file).read_text("utf-8")]
+    assert absent == []

@@ -3,7 +3,10 @@
 import contextlib
 import secrets
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +20,10 @@ from sqlalchemy import func, select
 from scp_node.dimse.services import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE, VERIFICATION
 from scp_node.dimse.transactions import transaction_uid
 from scp_node.domain.delivery import Noted
-from scp_node.inbound.reports import MAX_INFORMATION_BYTES, MOST_USELESS
+from scp_node.errors import StoreError
+from scp_node.inbound.guard import Admit
+from scp_node.inbound.ledger import Call
+from scp_node.inbound.reports import MAX_INFORMATION_BYTES, MOST_USELESS, CommitmentReports
 from scp_node.store import deliveries as store_module
 from scp_node.store import tables
 from scp_node.store.database import Database
@@ -190,3 +196,35 @@ def test_rows_of_reports_are_bounded_read_or_unread(tmp_path: Path, monkeypatch:
         assert number == 100
         assert row_count(database) == 30
         assert store.commitment_reported("2.25.99", ["1.2.3"], {}, at(0)) is Noted.AGAIN
+
+
+class FullDisk:
+    """An inbox that cannot write at first."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.is_full = True
+
+    def commitment_reported(self, transaction_uid: str, *_: object) -> Noted:
+        if self.is_full:
+            raise StoreError("the disk of the database is full")
+        self.taken.append(transaction_uid)
+        return Noted.NEW
+
+
+def test_a_report_that_cannot_be_written_is_answered_as_such_and_may_come_again() -> None:
+    inbox, transaction = FullDisk(), ours()
+    reports = CommitmentReports(inbox, lambda _: True, lambda: at(0))
+    admitted = Admit(peer="pacs", permissions=frozenset())
+    call = Call(number=1, peer="pacs", calling_ae="PACS", called_ae="HAI_NODE", address="127.0.0.1", admitted=admitted)
+    event: Any = SimpleNamespace(
+        context=SimpleNamespace(abstract_syntax=STORAGE_COMMITMENT),
+        request=SimpleNamespace(EventInformation=BytesIO(b"as long as this")),
+        event_information=report(transaction, ["1.2.3"]),
+    )
+
+    assert [reports.take(event, call) for _ in range(2 * MOST_USELESS)] == [0x0110] * (2 * MOST_USELESS)
+    assert call.useless_reports == 0, "it is not the peer's fault"
+    inbox.is_full = False
+    assert reports.take(event, call) == 0x0000
+    assert inbox.taken == [transaction]
