@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ MAX_LIBRARY_BYTES = 16 << 20
 """Of all such messages that are on their way to this process; the library needs about four times as much for them."""
 SMALL_FRAGMENT_BYTES = 1 << 10
 """A shorter one is moved up to the one before: to remember where each lies would take more memory than it has."""
+CRUMB_BYTES = 128
+CRUMBS_AT_ONCE, CRUMBS_BETWEEN_RESTS = 1024, 64
+REST_S = 0.02
+"""Each fragment costs the processor the same, however short: a sender of very many crumbs is made to rest after some of
+them, so that it takes a twentieth of it. No sender at work makes such; its object is taken all the same."""
 _ESTABLISHED = "Sta6"
 _RECEIVED = frozenset({"Evt3", "Evt4", "Evt6", "Evt10", "Evt12", "Evt13", "Evt16"})
 """States and events of PS3.8 section 9.2."""
@@ -146,6 +152,7 @@ class _Pieces:
         self._wire = wire
         self._store = store
         self._bounds: list[list[int]] = []
+        self._crumbs = 0
 
     def have(self, count: int) -> None:
         """Have so many unread bytes in one piece, and keep the pieces valid."""
@@ -158,6 +165,8 @@ class _Pieces:
 
     def take(self, count: int) -> None:
         """Take so many bytes of the data set."""
+        if count < CRUMB_BYTES:
+            self._rest_between_crumbs()
         if count < SMALL_FRAGMENT_BYTES and self._bounds:
             self._take_small(count)
             return
@@ -177,6 +186,11 @@ class _Pieces:
             wire.lo += more
             self._bounds[-1][1] = wire.lo
             count -= more
+
+    def _rest_between_crumbs(self) -> None:
+        self._crumbs += 1
+        if self._crumbs > CRUMBS_AT_ONCE and self._crumbs % CRUMBS_BETWEEN_RESTS == 0:
+            time.sleep(REST_S)
 
     def _take_small(self, count: int) -> None:
         self.have(count)

@@ -38,7 +38,7 @@ from tests.hostile.raw_peer import (
 SILENT = 20
 LORISES = 4
 IDLE = 5000
-CRUMBLING, CRUMBS = 6, 150_000
+CRUMBLING, CRUMBS = 6, 20_000
 DRIP_S = 1.0
 FLOOD_BYTES = 32 << 20
 AGAIN_S = 0.05
