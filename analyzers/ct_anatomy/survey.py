@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from analyzers.ct_anatomy.body import find_body
@@ -52,6 +51,8 @@ def _trunk_width_mm(body_zyx: NDArray[np.bool_], grid: PatientGrid) -> float:
 
 def _smoothed(grid: PatientGrid) -> NDArray[np.float32]:
     """Noise removed, borders kept (curvature anisotropic diffusion, Whitaker and Xue, ICIP 2001)."""
+    import SimpleITK  # noqa: PLC0415 - studies without a CT do not pay for it
+
     image = SimpleITK.GetImageFromArray(np.clip(grid.hu_zyx, -200.0, 400.0).astype(np.float32))
     smooth = SimpleITK.CurvatureAnisotropicDiffusion(image, 0.0625, 2.0, 1, 6)  # type: ignore[no-untyped-call]
     return np.asarray(SimpleITK.GetArrayFromImage(smooth), np.float32)

@@ -11,14 +11,13 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from cmcrameri import cm
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analyzers.contract import Assessed, FrameRef, Measurement, NotAssessable, Picture, Region
 from analyzers.scintigraphy.expectations import Role
-from analyzers.scintigraphy.pages import rendered
+from analyzers.scintigraphy.pages import colour_map, rendered, without_axes
 from analyzers.scintigraphy.spect_montage import spect_page
 from analyzers.scintigraphy.views import POSTERIOR, settle_directions
 from analyzers.volume import PlanarView, StudyImages
@@ -108,7 +107,7 @@ def _draw_view(
     rows, columns = view.counts.shape
     extent = (0.0, float(columns), float(rows), 0.0)
     if logarithmic:
-        axes.imshow(np.log10(view.counts + 1.0), cmap=cm.batlow, extent=extent, interpolation="nearest")
+        axes.imshow(np.log10(view.counts + 1.0), cmap=colour_map("batlow"), extent=extent, interpolation="nearest")
     else:
         bright = float(np.percentile(view.counts[view.counts > 0], 99.5)) if (view.counts > 0).any() else 1.0
         axes.imshow(view.counts, cmap="gray_r", vmin=0.0, vmax=bright, extent=extent, interpolation="nearest")
@@ -117,7 +116,7 @@ def _draw_view(
     top, bottom, left, right = shown
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    axes.set_axis_off()
+    without_axes(axes)
     scale = "logarithmic, faint uptake shown" if logarithmic else "linear"
     kilocounts = float(view.counts.sum(dtype=np.float64)) / 1000.0
     name = view.direction.upper() or "DIRECTION UNKNOWN"

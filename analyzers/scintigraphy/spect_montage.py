@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from cmcrameri import cm
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from analyzers.contract import Assessed, Picture, Segment
-from analyzers.scintigraphy.pages import rendered
+from analyzers.scintigraphy.pages import colour_map, rendered, without_axes
 from analyzers.scintigraphy.spect_legend import legend_lines, mark_of
 from analyzers.scintigraphy.spect_numbers import CT_LIVER_SEGMENT, LIVER_SEGMENT
 from analyzers.scintigraphy.spect_planes import Sheet, projected, sampled, sheet
@@ -169,7 +168,9 @@ def _draw_projection(axes: Axes, number: int, scene: _Scene, foci: list[Segment]
     title = ("MIP from in front", "MIP from in front, log scale (faint uptake)", "MIP from the left")[number]
     if logarithmic:
         top = float(np.log10(scene.bright))
-        axes.imshow(np.log10(np.maximum(image, 1e-6)), cmap=cm.batlow, vmin=top - 3.0, vmax=top, extent=plane.extent)
+        axes.imshow(
+            np.log10(np.maximum(image, 1e-6)), cmap=colour_map("batlow"), vmin=top - 3.0, vmax=top, extent=plane.extent
+        )
     else:
         axes.imshow(image, cmap="gray_r", vmin=0.0, vmax=1.15 * scene.bright, extent=plane.extent)
     for segment in (*_livers(scene), *foci):
@@ -188,7 +189,7 @@ def _draw_plane(axes: Axes, plane: Sheet, words: str, scene: _Scene, foci: list[
         # The square root lets a focus of a tenth of the liver's level show; below two per cent nothing is drawn.
         root = np.sqrt(np.clip(uptake, 0.0, 1.2))
         opacity = np.clip((root - 0.15) / 0.25, 0.0, 1.0) * 0.62
-        axes.imshow(root, cmap=cm.lajolla, vmin=0.0, vmax=1.1, alpha=opacity, extent=plane.extent)
+        axes.imshow(root, cmap=colour_map("lajolla"), vmin=0.0, vmax=1.1, alpha=opacity, extent=plane.extent)
     near = []
     for segment in (*_livers(scene), *foci):
         mask = sampled(plane, segment.mask_planes, scene.grid_of(segment), 0.0)
@@ -232,7 +233,7 @@ def _finish(axes: Axes, title: str, plane: Sheet, scene: _Scene, foci: list[Segm
     axes.set_title(title, fontsize=9.5, pad=3)
     axes.set_xlim(plane.extent[0], plane.extent[1])
     axes.set_ylim(plane.extent[2], plane.extent[3])
-    axes.set_axis_off()
+    without_axes(axes)
 
 
 def _write(figure: Figure, lines: list[tuple[str, bool]]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.measure import approximate_polygon, find_contours
+from skimage.measure import find_contours
 from skimage.morphology import convex_hull_image
 
 from analyzers.contract import Outline
@@ -128,11 +128,47 @@ def polygons_of(mask_yx: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
         if part is None or part.sum() < 2:
             continue
         contour = max(find_contours(part.astype(np.float64), 0.5), key=len)
-        simple = approximate_polygon(contour, _OUTLINE_TOLERANCE_PIXELS)
+        simple = simplified(contour, _OUTLINE_TOLERANCE_PIXELS)
         points = simple if len(simple) > 6 else contour
         # Centre of padded pixel (1, 1) is the corner-origin point (0.5, 0.5).
         polygons.append(np.asarray(points[:-1, ::-1] - 0.5, np.float64))
     return polygons
+
+
+def simplified(points: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+    """A line of points, (n, 2), without those that lie within a tolerance of the line that is left.
+
+    The point farthest from the chord of a stretch is kept and divides it, until none is too far (Ramer 1972; Douglas
+    and Peucker 1973). First and last point stay. (scikit-image has this too, and imports all of scipy.signal with it.)
+    """
+    kept = np.zeros(len(points), np.bool_)
+    kept[[0, -1]] = True
+    stretches = [(0, len(points) - 1)]
+    while stretches:
+        first, last = stretches.pop()
+        if last - first < 2:
+            continue
+        off = _off_chord(points[first + 1 : last], points[first], points[last])
+        farthest = int(np.argmax(off))
+        if off[farthest] > tolerance:
+            middle = first + 1 + farthest
+            kept[middle] = True
+            stretches += [(first, middle), (middle, last)]
+    return points[kept]
+
+
+def _off_chord(
+    points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distance of points from the chord between two others; of a closed line, whose chord is a point, from that."""
+    along = end - start
+    length = float(np.hypot(along[0], along[1]))
+    away = points - start
+    if length <= 0.0:
+        return np.asarray(np.hypot(away[:, 0], away[:, 1]), np.float64)
+    share = np.clip(away @ along / length**2, 0.0, 1.0)
+    rest = away - share[:, None] * along
+    return np.asarray(np.hypot(rest[:, 0], rest[:, 1]), np.float64)
 
 
 def photopeak_views(views: Sequence[PlanarView], photopeak_kev: float) -> tuple[PlanarView, ...]:

@@ -1,13 +1,14 @@
 """Opposite views brought onto one grid."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from analyzers.contract import FrameRef
 from analyzers.scintigraphy.thresholds import DEFAULTS
-from analyzers.scintigraphy.views import NoPair, PlanarPair, direction_by_liver, pair_views, polygons_of
+from analyzers.scintigraphy.views import NoPair, PlanarPair, direction_by_liver, pair_views, polygons_of, simplified
 from tests.analyzers.scintigraphy_samples import SHAPE, Scene, ellipse, view, views_of
 
 
@@ -175,3 +176,17 @@ def test_a_left_lobe_alone_in_the_middle_shows_by_its_brightness_that_the_angles
 
     assert (pair.anterior.frame, pair.posterior.frame) == (front.frame, back.frame)
     assert any("brightness" in remark for remark in pair.remarks)
+
+
+@pytest.mark.parametrize("tolerance", [0.3, 1.5])
+def test_a_simplified_outline_is_shorter_and_leaves_no_point_further_off_than_it_may(tolerance: float) -> None:
+    angle = np.linspace(0.0, 2.0 * np.pi, 200)
+    outline = np.column_stack([40.0 + 20.0 * np.cos(angle), 30.0 + 9.0 * np.sin(3 * angle)])
+    simple = simplified(outline, tolerance)
+
+    assert 6 < len(simple) < 100
+    assert {tuple(point) for point in simple} <= {tuple(point) for point in outline}
+    np.testing.assert_array_equal(simple[[0, -1]], outline[[0, -1]])
+    between = [a + share * (b - a) for a, b in pairwise(simple) for share in np.linspace(0.0, 1.0, 50)]
+    far = np.hypot(*(outline[:, None] - np.asarray(between)[None]).transpose(2, 0, 1)).min(axis=1)
+    assert far.max() <= tolerance + 0.1
