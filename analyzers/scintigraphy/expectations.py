@@ -82,6 +82,8 @@ def role_of(series: SeriesSummary) -> RoleOf:
         return RoleOf(role=None, reason=f"the tracer is named as {tracer.other_agent}, no macroaggregates")
     if kind in _NOT_READ:
         return RoleOf(role=None, reason=_NOT_READ[kind])
+    if kind == "RECON TOMO" and tracer.agent is Agent.COLLOID:
+        return RoleOf(role=None, reason="a SPECT of Tc-99m colloid, which was not given through the pump")
     if kind == "RECON TOMO":
         return _spect_role(instance, series)
     return RoleOf(role=Role.DYNAMIC, reason=_DYNAMIC) if kind == "DYNAMIC" else _planar_role(kind, tracer)

@@ -29,7 +29,7 @@ from analyzers.scintigraphy.patterns import doubted_after_subtraction, explained
 from analyzers.scintigraphy.regions import NoLiver, PlanarRegions, find_regions
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt, measure_shunt
 from analyzers.scintigraphy.thresholds import Thresholds
-from analyzers.scintigraphy.tracer import tracer_of
+from analyzers.scintigraphy.tracer import tracer_faults
 from analyzers.scintigraphy.views import NoPair, PlanarPair, pair_views, photopeak_views
 from analyzers.scintigraphy.whereabouts import PUMP_POCKET, LocatedFocus, Origin, whereabouts_of
 from analyzers.volume import LoadedSeries, PlanarView
@@ -107,7 +107,7 @@ def read_planar(
     if not views:
         refused = tuple(f"{text[:1].upper()}{text[1:]}." for loaded in series for text in loaded.refusals)
         return PlanarRefusal(reasons=refused or ("No planar view could be read.",))
-    wrong = _wrong_tracer(series)
+    wrong = tracer_faults(instance for loaded in series for instance in loaded.series.instances)
     if wrong:
         return PlanarRefusal(reasons=wrong)
     pair = pair_views(views, thresholds)
@@ -260,19 +260,3 @@ def _taken(foci: Sequence[PlanarFocus], regions: PlanarRegions) -> NDArray[np.bo
     for focus in foci:
         taken |= focus.summed_yx
     return taken
-
-
-def _wrong_tracer(series: Sequence[LoadedSeries]) -> tuple[str, ...]:
-    """Reasons against the tracer that the headers name; silent headers are no reason."""
-    reasons = []
-    for loaded in series:
-        for instance in loaded.series.instances:
-            tracer = tracer_of(instance)
-            if len(tracer.nuclides) > 1:
-                reasons.append(
-                    f"Two nuclides were imaged together ({', '.join(tracer.nuclides).replace('^', '')}): "
-                    "counts of one lie under the other."
-                )
-            elif tracer.is_technetium is False:
-                reasons.append(f"The nuclide is not Tc-99m but {tracer.nuclides[0].replace('^', '')}.")
-    return tuple(dict.fromkeys(reasons))

@@ -34,7 +34,11 @@ _MOST_LIVER_ML = 3500.0
 _MOST_CUT_FRACTION = 0.15
 """Section of the uptake on the first or last plane, relative to the largest one, from which on the field cuts it."""
 
+_SATURATED_VOXELS, _JUST_BELOW = 5, 0.02
+"""So many voxels of one and the same greatest value are no coincidence where fewer lie just below it."""
+
 IN_FIELD = "liver inside the field of the SPECT"
+SATURATION = "no saturated voxels in the SPECT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +130,10 @@ def read_spect(
     if not gate.passed:
         reason = f"The field of the SPECT cuts the liver: {gate.seen}; nothing is measured on a part of it."
         return SpectRefusal(reasons=(reason,), gates=(gate,))
+    saturation = _saturation_gate(counts)
+    if not saturation.passed:
+        reason = f"SPECT: {saturation.name}: {saturation.seen}; wanted {saturation.wanted}."
+        return SpectRefusal(reasons=(reason,), gates=(gate, saturation))
     organs, ct_reason, ct_gates = _organs(volume, uptake, cts, thresholds)
     liver = uptake if organs is None else organs.liver_zyx
     found = find_foci(
@@ -150,7 +158,7 @@ def read_spect(
         ),
         ratios=(*given, *(hot_regions(volume, smooth, liver) if attenuation_corrected else ())),
         ct_reason=ct_reason,
-        gates=(gate, *ct_gates),
+        gates=(gate, saturation, *ct_gates),
     )
 
 
@@ -177,6 +185,19 @@ def _field_gate(uptake_zyx: NDArray[np.bool_]) -> Gate:
         passed=share <= _MOST_CUT_FRACTION,
         seen=f"{100 * share:.0f} % of its largest section on the outermost plane",
         wanted=f"at most {100 * _MOST_CUT_FRACTION:.0f} %",
+    )
+
+
+def _saturation_gate(counts_zyx: NDArray[np.float32]) -> Gate:
+    """A peak narrows towards its top: more voxels at the greatest value than just below were cut off there."""
+    top = float(counts_zyx.max())
+    plateau = int(np.count_nonzero(counts_zyx == counts_zyx.max()))
+    below = int(np.count_nonzero(counts_zyx >= (1.0 - _JUST_BELOW) * top)) - plateau
+    return Gate(
+        name=SATURATION,
+        passed=plateau < _SATURATED_VOXELS or plateau <= below,
+        seen=f"{plateau} voxel{'s' if plateau > 1 else ''} at the greatest value, {below} within 2 % below",
+        wanted=f"fewer than {_SATURATED_VOXELS}, or more below than at it",
     )
 
 

@@ -30,6 +30,8 @@ _TONGUE_MM = 12.0
 """Half the thickness of the muscles of the loin and between the ribs, at most. Anatomy."""
 _EDGE_SHARE = 0.10
 _AIR_MM, _FEW_PLANES = 24.0, 3
+_POCKET_SHARE = 0.25
+"""Gas in a stomach has less than a quarter of a lung's volume. Anatomy."""
 
 FRAME = "CT in the frame of the SPECT"
 POSITION = "patient position of CT and SPECT"
@@ -116,7 +118,8 @@ def organs_from_ct(
     gates.append(_fit_gate(liver, spect, uptake_zyx, thresholds))
     if not gates[-1].passed:
         return _refused(gates)
-    lungs = field_on_source(anatomy.lungs.both_zyx.astype(np.float32), anatomy.grid, spect) >= 0.5
+    lungs_on_grid = _without_stomach_gas(anatomy.lungs.both_zyx, on_grid)
+    lungs = field_on_source(lungs_on_grid.astype(np.float32), anatomy.grid, spect) >= 0.5
     shown = (anatomy.grid.hu_zyx + np.float32(1024.0)).astype(np.float32)
     liver_on_ct = mask_on_source(on_grid, anatomy.grid, ct)
     return CtOrgans(
@@ -127,7 +130,7 @@ def organs_from_ct(
         right_zyx=right_of_main_fissure(anatomy, spect, 0.0),
         hu_zyx=np.asarray(field_on_source(shown, anatomy.grid, spect) - np.float32(1024.0), np.float32),
         liver_on_ct_zyx=liver_on_ct,
-        lungs_on_ct_zyx=mask_on_source(anatomy.lungs.both_zyx, anatomy.grid, ct) & ~liver_on_ct,
+        lungs_on_ct_zyx=mask_on_source(lungs_on_grid, anatomy.grid, ct) & ~liver_on_ct,
         liver_ml=float(on_grid.sum()) * anatomy.grid.voxel_ml,
         anatomy=anatomy,
         shift_up_mm=shift_up_mm,
@@ -294,6 +297,21 @@ def _fit_gate(liver: NDArray[np.bool_], spect: Volume, uptake_zyx: NDArray[np.bo
         seen=f"{100 * near:.0f} % of the uptake within {thresholds.spect_clear_of_liver_mm:.0f} mm of it",
         wanted=f"at least {100 * thresholds.least_uptake_on_ct_liver_fraction:.0f} %",
     )
+
+
+def _without_stomach_gas(lungs_zyx: NDArray[np.bool_], liver_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Lungs without pockets of gas below the dome of the liver; thick slices give these the attenuation of lung.
+
+    A focus of the stomach's wall lies beside such a pocket, and would be weighed as if it lay beside a lung.
+    """
+    labels, count = ndimage.label(lungs_zyx)
+    if count < 2 or not liver_zyx.any():
+        return lungs_zyx
+    sizes = np.bincount(labels.ravel())[1:]
+    dome = int(np.flatnonzero(liver_zyx.any(axis=(1, 2)))[-1])
+    heights = np.asarray(ndimage.center_of_mass(lungs_zyx, labels, range(1, count + 1)), np.float64)[:, 0]
+    pockets = (sizes < _POCKET_SHARE * sizes.max()) & (heights < dome)
+    return lungs_zyx & ~np.isin(labels, 1 + np.flatnonzero(pockets))
 
 
 def _without_tongues(mask: NDArray[np.bool_], anatomy: Anatomy) -> NDArray[np.bool_]:

@@ -139,3 +139,18 @@ def _distinct(codes: Iterable[Code]) -> tuple[Code, ...]:
     for code in codes:
         seen.setdefault(code.value, code)
     return tuple(seen.values())
+
+
+def tracer_faults(instances: Iterable[InstanceSummary]) -> tuple[str, ...]:
+    """Reasons against the nuclide that the headers name, each once; silent headers are no reason."""
+    reasons = []
+    for instance in instances:
+        tracer = tracer_of(instance)
+        if len(tracer.nuclides) > 1:
+            reasons.append(
+                f"Two nuclides were imaged together ({', '.join(tracer.nuclides).replace('^', '')}): "
+                "counts of one lie under the other."
+            )
+        elif tracer.is_technetium is False:
+            reasons.append(f"The nuclide is not Tc-99m but {tracer.nuclides[0].replace('^', '')}.")
+    return tuple(dict.fromkeys(reasons))
