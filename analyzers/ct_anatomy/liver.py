@@ -72,14 +72,26 @@ class Anatomy:
     smooth_hu_zyx: NDArray[np.float32]
 
 
-def find_liver_seed(anatomy: Anatomy, thresholds: LiverThresholds) -> LiverSeed | None:
-    """Find the core of the liver; ``None`` if there is no deep soft tissue where a liver would be."""
+def find_liver_seed(
+    anatomy: Anatomy, thresholds: LiverThresholds, within_zyx: NDArray[np.bool_] | None = None
+) -> LiverSeed | None:
+    """Find the core of the liver; ``None`` if there is no deep soft tissue where a liver would be.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+    thresholds : LiverThresholds
+    within_zyx : (z, y, x) bool, optional
+        Where it is searched in place of the right upper abdomen: what else shows that liver lies there, as after the
+        right half was resected.
+    """
     grid, hu = anatomy.grid, anatomy.smooth_hu_zyx
     low, high = thresholds.parenchyma_hu
     soft = (hu > low) & (hu < high) & anatomy.body.mask_zyx & grid.inside_zyx
     depth_mm = _depth_mm(soft, grid.spacing_mm)
     right = _columns(anatomy) < (anatomy.spine.x - 15.0 / grid.spacing_mm)[:, None, None]
-    deep = (depth_mm >= thresholds.seed_depth_mm) & right & _abdominal_planes(anatomy)[:, None, None]
+    searched = (right if within_zyx is None else within_zyx) & _abdominal_planes(anatomy)[:, None, None]
+    deep = (depth_mm >= thresholds.seed_depth_mm) & searched
     if deep.sum() * grid.voxel_ml < thresholds.smallest_seed_ml:
         return None
     peak_hu, width_hu = _peak(hu[deep])
@@ -88,8 +100,11 @@ def find_liver_seed(anatomy: Anatomy, thresholds: LiverThresholds) -> LiverSeed 
     alike = ndimage.binary_closing(alike, iterations=1) & soft
     core_depth_mm = _depth_mm(alike, grid.spacing_mm)
     inner = (core_depth_mm >= 0.75 * thresholds.seed_depth_mm) & _abdominal_planes(anatomy)[:, None, None]
-    inner &= _columns(anatomy) < (anatomy.spine.x + _LEFT_OF_SPINE_MM / grid.spacing_mm)[:, None, None]
-    core = _best_core(inner, anatomy)
+    if within_zyx is None:
+        inner &= _columns(anatomy) < (anatomy.spine.x + _LEFT_OF_SPINE_MM / grid.spacing_mm)[:, None, None]
+        core = _best_core(inner, anatomy)
+    else:
+        core = _largest_part(inner & within_zyx)
     if core is None or core.sum() * grid.voxel_ml < thresholds.smallest_seed_ml:
         return None
     values = hu[core]
@@ -211,6 +226,11 @@ def _best_core(inner: NDArray[np.bool_], anatomy: Anatomy) -> NDArray[np.bool_] 
     weights = sizes * np.clip(to_right_mm / 40.0, 0.0, 1.0) * (centres[:, 1] < anatomy.spine.y[planes])
     best = int(np.argmax(weights))
     return np.asarray(labels == best + 1) if weights[best] > 0 else None
+
+
+def _largest_part(mask_zyx: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    labels, count = ndimage.label(mask_zyx)
+    return np.asarray(labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))) if count else None
 
 
 def _peak(values_hu: NDArray[np.float32]) -> tuple[float, float]:

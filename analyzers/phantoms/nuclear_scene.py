@@ -1,7 +1,7 @@
 """A patient with tracer in front of the camera: from a request to expected and to counted images."""
 
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,7 @@ def build_scene(request: PhantomRequest) -> Scene:
         ),
     )  # fmt: skip
     whole = build_body(grid, stature, request.rng("nuclear anatomy"), with_pump=has_pump(request), model=request.model)
-    body = _resected(after_surgery(whole, request), request)
+    body = after_surgery(whole, request)
     factor = drawn_factor(request)
     return Scene(
         request=request,
@@ -99,15 +99,6 @@ def build_scene(request: PhantomRequest) -> Scene:
         attenuation_factor=factor,
         lung_gain=lung_gain(whole, factor),
     )
-
-
-def _resected(body: NuclearBody, request: PhantomRequest) -> NuclearBody:
-    """The body after a hemihepatectomy; the place of the lobe is filled by bowel and fat, the rest has not grown."""
-    if not (request.has("resected-left-lobe") or request.has("resected-right-lobe")):
-        return body
-    right = body.right_lobe_share_zyx
-    kept = right if request.has("resected-left-lobe") else np.asarray(1.0 - right, np.float32)
-    return replace(body, solids={**body.solids, "liver": body.solids["liver"].times(kept)})
 
 
 def has_pump(request: PhantomRequest) -> bool:

@@ -9,7 +9,10 @@ from analyzers.phantoms.request import PhantomRequest
 
 
 def after_surgery(body: NuclearBody, request: PhantomRequest) -> NuclearBody:
-    """The body without the lobe or the spleen that the variants name; soft tissue fills the place."""
+    """The body without the lobe or the spleen that the variants name.
+
+    Bowel and fat fill the place of a lobe; the other one has not grown.
+    """
     solids = dict(body.solids)
     right = body.right_lobe_share_zyx
     if request.has("left-hepatectomy"):

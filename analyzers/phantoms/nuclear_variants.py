@@ -20,8 +20,8 @@ VARIANTS = {
     "low-counts": "exposed for a twentieth of the time",
     "motion": "the patient slips during the exposure",
     "motion-between-views": "the patient lies elsewhere in the posterior view",
-    "left-hepatectomy": "the left lobe was resected",
-    "right-hepatectomy": "the right lobe was resected",
+    "left-hepatectomy": "the left lobe was resected: there is no parenchyma",
+    "right-hepatectomy": "the right lobe was resected: there is no parenchyma",
     "splenectomy": "the spleen was removed",
     "colloid-moved": "the patient lay elsewhere in the colloid scan",
     "separate-views": "one object per view",
@@ -40,8 +40,6 @@ VARIANTS = {
     "spect-ct": "a corrected volume and a low-dose CT in the same frame of reference too",
     "dome-mismatch": "the CT was taken after a breath in: its liver lies 17 to 26 mm lower than in the SPECT",
     "field-cuts-liver": "the field of the tomography (and its CT) ends in the liver",
-    "resected-left-lobe": "the left lobe was resected: there is no parenchyma",
-    "resected-right-lobe": "the right lobe was resected: there is no parenchyma",
     "descending": "the frames of reconstructed volumes run from head to feet",
     "derived-inside": "a workstation's screen (secondary capture) lies in the study",
     "views-by-startangle": "views are known from Start Angle alone",
@@ -72,20 +70,11 @@ _UPTAKE_OF_A_PUMP_STUDY = (
 )
 CONFLICTS = (
     frozenset({"missing-left-lobe", "missing-right-lobe", "complete", "y90-mapping"}),
+    # What was resected cannot be without uptake; the other lobe without any either would leave nothing.
     frozenset({"left-hepatectomy", "right-hepatectomy", "missing-left-lobe", "missing-right-lobe", "y90-mapping"}),
     frozenset({"splenectomy", "extrahepatic-spleen"}),
     frozenset({"motion", "motion-between-views"}),
     frozenset({"no-posterior", "motion-between-views"}),
-    # What was resected cannot be without uptake; the other lobe without any either would leave nothing.
-    frozenset(
-        {
-            "missing-left-lobe",
-            "missing-right-lobe",
-            "y90-mapping",
-            "resected-left-lobe",
-            "resected-right-lobe",
-        }
-    ),
     frozenset({"strong", "faint", "any-strength"}),
     frozenset({"y90-mapping", "not-hai"}),
     frozenset({"y90-mapping", "hot-tip"}),

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from analyzers.contract import Gate
 from analyzers.priors import Prior
-from analyzers.scintigraphy.spect_foci import Field, SpectFocus, find_foci
+from analyzers.scintigraphy.spect_foci import Field, SpectFocus, find_foci, smoothed
 from analyzers.scintigraphy.spect_organs import CtOrgans, CtRefusal, organs_from_ct
 from analyzers.scintigraphy.spect_perfusion import Perfusion, measure_perfusion
 from analyzers.scintigraphy.thresholds import Thresholds
@@ -25,7 +25,6 @@ from analyzers.scintigraphy.tumor_ratio import TumorRatio, hot_regions, ratios_o
 from analyzers.scintigraphy.whereabouts import Origin
 from analyzers.volume import Volume
 
-_BLUR_MM = 4.5
 _LEVELS = 28
 _LOWEST_LEVEL_FRACTION = 0.02
 _HIGHEST_LEVEL_FRACTION = 0.6
@@ -121,8 +120,7 @@ def read_spect(
     counts = np.maximum(volume.voxels_zyx, np.float32(0.0))
     if counts.max() <= 0:
         return SpectRefusal(reasons=("The SPECT holds no counts.",))
-    sigma = tuple(_BLUR_MM / step for step in volume.spacing_zyx_mm)
-    smooth = np.asarray(ndimage.gaussian_filter(counts, sigma), np.float32)
+    smooth = smoothed(counts, volume.spacing_zyx_mm)
     uptake = liver_region(smooth, volume.voxel_ml, thresholds.spect_edge_fraction)
     if uptake is None:
         return SpectRefusal(reasons=("No region of uptake of the size of a liver was found in the SPECT.",))
@@ -136,9 +134,7 @@ def read_spect(
         return SpectRefusal(reasons=(reason,), gates=(gate, saturation))
     organs, ct_reason, ct_gates = _organs(volume, uptake, cts, thresholds)
     liver = uptake if organs is None else organs.liver_zyx
-    found = find_foci(
-        Field(volume=volume, counts_zyx=counts, smooth_zyx=smooth, liver_zyx=liver, organs=organs), thresholds
-    )
+    found = find_foci(Field.of(volume, liver, organs), thresholds)
     outside = np.logical_or.reduce([focus.mask_zyx for focus in found]) if found else np.zeros_like(uptake)
     given = ratios_on_priors(volume, liver, priors) if attenuation_corrected else ()
     return SpectReading(

@@ -2,7 +2,8 @@
 
 A focus must rise over three things: a share of the liver's mean level, the noise of the body far from the liver, and
 the error of the modelled spill, taken at its highest within a voxel or two, since breathing and registration move
-the liver's edge.
+the liver's edge. With a CT these are no hard limits but signs, weighed together with the valley towards the liver and
+the tissue that the CT shows: ``spect_likelihood``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from scipy import ndimage
 
 from analyzers import vocabulary
 from analyzers.contract import Code
+from analyzers.scintigraphy.spect_likelihood import SpectEvidence, focus_probability
 from analyzers.scintigraphy.spect_organs import CtOrgans
 from analyzers.scintigraphy.spect_sites import (
     Site,
@@ -28,6 +30,7 @@ from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.whereabouts import Origin
 from analyzers.volume import Volume
 
+_BLUR_MM = 4.5
 _MOST_FOCUS_ML = 400.0
 _MOST_FOCUS_CT_ML = 700.0
 _SHELL_MM = 70.0
@@ -40,6 +43,10 @@ _LUNG_RIM_MM, _LUNG_RIM_FACTOR = 20.0, 0.75
 """Beside a lung up to half of its level is left where breathing moves its border; half as much again for noise."""
 _SURE_FACTOR = 2.0
 """A peak twice as high as it must be, clear of the liver, is called present."""
+_LOOSE_NOISE, _LOOSE_SPILL = 0.5, 0.3
+"""Lower shares of both limits are not even weighed."""
+_MOST_CANDIDATES = 40
+_INTO_LIVER_MM, _VALLEY_STEPS = 12.0, 24
 _MOST_FOCI = 12
 
 
@@ -63,6 +70,8 @@ class SpectFocus:
     where : Site
     certain : bool
         Clear of the liver on a CT, high above the threshold, and without another explanation.
+    probability : float
+        Of being no part of the liver and no noise; without a CT it is not judged, and 1.
     """
 
     name: str
@@ -74,6 +83,7 @@ class SpectFocus:
     centroid_lps_mm: tuple[float, float, float]
     where: Site
     certain: bool = False
+    probability: float = 1.0
 
     @property
     def words(self) -> str:
@@ -101,6 +111,19 @@ class Field:
     liver_zyx: NDArray[np.bool_]
     organs: CtOrgans | None
 
+    @classmethod
+    def of(cls, volume: Volume, liver_zyx: NDArray[np.bool_], organs: CtOrgans | None) -> Field:
+        """The field of a SPECT once its liver is known."""
+        counts = np.maximum(volume.voxels_zyx, np.float32(0.0))
+        smooth = smoothed(counts, volume.spacing_zyx_mm)
+        return cls(volume=volume, counts_zyx=counts, smooth_zyx=smooth, liver_zyx=liver_zyx, organs=organs)
+
+
+def smoothed(counts_zyx: NDArray[np.float32], spacing_zyx_mm: tuple[float, float, float]) -> NDArray[np.float32]:
+    """Counts blurred lightly, against the noise of single voxels."""
+    sigma = tuple(_BLUR_MM / step for step in spacing_zyx_mm)
+    return np.asarray(ndimage.gaussian_filter(counts_zyx, sigma), np.float32)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Search:
@@ -108,12 +131,18 @@ class _Search:
 
     field: Field
     excess_zyx: NDArray[np.float32]
-    floor_zyx: NDArray[np.float32]
+    noise_zyx: NDArray[np.float32]
+    doubt_zyx: NDArray[np.float32]
     from_liver_mm_zyx: NDArray[np.float64]
     allowed_zyx: NDArray[np.bool_]
     mean_in_liver: float
     middle: float
     spread: float
+
+    @property
+    def floor_zyx(self) -> NDArray[np.float32]:
+        """What a peak should exceed: the limit of noise and that of the spill."""
+        return np.maximum(self.noise_zyx, self.doubt_zyx)
 
 
 def find_foci(field: Field, thresholds: Thresholds) -> tuple[SpectFocus, ...]:
@@ -121,24 +150,23 @@ def find_foci(field: Field, thresholds: Thresholds) -> tuple[SpectFocus, ...]:
     search = _prepared(field, thresholds)
     if search is None:
         return ()
-    size = tuple(2 * max(1, round(_PEAK_APART_MM / step)) + 1 for step in field.volume.spacing_zyx_mm)
-    excess = search.excess_zyx
-    peaks = search.allowed_zyx & (excess >= search.floor_zyx) & (ndimage.maximum_filter(excess, size) == excess)
     found: list[SpectFocus] = []
     most_ml = _MOST_FOCUS_ML if field.organs is None else _MOST_FOCUS_CT_ML
-    for place in sorted(map(tuple, np.argwhere(peaks)), key=lambda index: -float(excess[index])):
-        if len(found) == _MOST_FOCI or any(focus.mask_zyx[place] for focus in found):
+    for place, probability in _candidates(search):
+        if probability < thresholds.spect_focus_probability or len(found) == _MOST_FOCI:
+            break
+        if any(focus.mask_zyx[place] for focus in found):
             continue
         mask = _extent(search, place)
-        # What is connected to a stronger focus above half of its own peak is a part of that one.
+        # What is connected to a more probable focus above half of its own peak is a part of that one.
         if any((focus.mask_zyx & mask).any() for focus in found):
             continue
         volume_ml = float(mask.sum()) * field.volume.voxel_ml
         # A tail of the liver is brightest at the liver; a lung is larger than any focus.
         if thresholds.spect_focus_millilitres <= volume_ml <= most_ml:
-            found.append(_measured(search, mask, place, thresholds))
+            found.append(replace(_measured(search, mask, place, thresholds), probability=probability))
     kidneys = any(focus.site == vocabulary.KIDNEY for focus in found)
-    settled = [_settled(focus, kidneys) for focus in found]
+    settled = [_settled(focus, kidneys, thresholds) for focus in found]
     return tuple(sorted(settled, key=lambda focus: -focus.share_fraction))
 
 
@@ -176,7 +204,8 @@ def _prepared(field: Field, thresholds: Thresholds) -> _Search | None:
     return _Search(
         field=field,
         excess_zyx=excess,
-        floor_zyx=np.maximum(np.float32(floor) + rim, doubt),
+        noise_zyx=np.asarray(np.float32(floor) + rim, np.float32),
+        doubt_zyx=np.asarray(doubt, np.float32),
         from_liver_mm_zyx=from_liver_mm,
         allowed_zyx=allowed,
         mean_in_liver=mean_in_liver,
@@ -185,11 +214,73 @@ def _prepared(field: Field, thresholds: Thresholds) -> _Search | None:
     )
 
 
+def weighed_peaks(field: Field, thresholds: Thresholds) -> list[tuple[tuple[int, ...], SpectEvidence]]:
+    """Peaks of a SPECT/CT that are worth weighing, (z, y, x), with what speaks for each; empty without a CT."""
+    search = _prepared(field, thresholds)
+    if search is None or field.organs is None:
+        return []
+    return _weighed(search, field.organs)
+
+
+def _candidates(search: _Search) -> list[tuple[tuple[int, ...], float]]:
+    """Local maxima with their probability, the most probable first; without a CT all that exceed both limits."""
+    organs, excess = search.field.organs, search.excess_zyx
+    if organs is None:
+        places = _places(_maxima(search) & (excess >= search.floor_zyx))
+        return [(place, 1.0) for place in sorted(places, key=lambda index: -float(excess[index]))]
+    judged = [(place, focus_probability(one)) for place, one in _weighed(search, organs)]
+    return sorted(judged, key=lambda item: (-item[1], item[0]))
+
+
+def _maxima(search: _Search) -> NDArray[np.bool_]:
+    size = tuple(2 * max(1, round(_PEAK_APART_MM / step)) + 1 for step in search.field.volume.spacing_zyx_mm)
+    excess = search.excess_zyx
+    return np.asarray(search.allowed_zyx & (ndimage.maximum_filter(excess, size) == excess), np.bool_)
+
+
+def _places(mask_zyx: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+    return [tuple(map(int, place)) for place in np.argwhere(mask_zyx)]
+
+
+def _weighed(search: _Search, organs: CtOrgans) -> list[tuple[tuple[int, ...], SpectEvidence]]:
+    """The brightest peaks above the loose limits with what speaks for each being a focus of its own."""
+    excess = search.excess_zyx
+    loose = np.maximum(_LOOSE_NOISE * search.noise_zyx, _LOOSE_SPILL * search.doubt_zyx)
+    found = _places(_maxima(search) & organs.body_zyx & (excess >= loose))
+    places = sorted(found, key=lambda index: -float(excess[index]))[:_MOST_CANDIDATES]
+    field = search.field
+    step_mm = np.asarray(field.volume.spacing_zyx_mm)
+    nearest = ndimage.distance_transform_edt(
+        ~field.liver_zyx, sampling=step_mm, return_distances=False, return_indices=True
+    )
+    liver_hu = float(np.median(organs.hu_zyx[field.liver_zyx]))
+    smooth_hu = ndimage.uniform_filter(organs.hu_zyx, 3)
+    weighed = []
+    for place in places:
+        here, liver = np.asarray(place, np.float64), nearest[(slice(None), *place)].astype(np.float64)
+        way = liver - here
+        end = liver + way * (_INTO_LIVER_MM / max(float(np.linalg.norm(way * step_mm)), 1e-3))
+        line = np.linspace(here, end, _VALLEY_STEPS)
+        lowest = float(ndimage.map_coordinates(field.smooth_zyx, line.T, order=1, mode="nearest").min())
+        height = float(search.excess_zyx[place])
+        evidence = SpectEvidence(
+            over_noise=height / float(search.noise_zyx[place]),
+            over_spill=height / max(float(search.doubt_zyx[place]), 1e-6 * search.mean_in_liver),
+            valley_fraction=lowest / float(field.smooth_zyx[place]),
+            from_liver_mm=float(search.from_liver_mm_zyx[place]),
+            hu=float(smooth_hu[place]),
+            liver_hu=liver_hu,
+        )
+        weighed.append((place, evidence))
+    return weighed
+
+
 def _extent(search: _Search, place: tuple[int, ...]) -> NDArray[np.bool_]:
     """What is connected to a peak at half its height outside the liver."""
-    half = np.float32(0.5 * float(search.excess_zyx[place]))
+    height = float(search.excess_zyx[place])
     # Beside the liver what the spill leaves unexplained must not be taken for the focus.
-    above = (search.excess_zyx > np.maximum(half, 0.5 * search.floor_zyx)) & (search.from_liver_mm_zyx > 0)
+    level = np.maximum(np.float32(0.5 * height), np.minimum(0.5 * search.floor_zyx, np.float32(0.9 * height)))
+    above = (search.excess_zyx > level) & (search.from_liver_mm_zyx > 0)
     above &= search.allowed_zyx | (search.from_liver_mm_zyx < _PEAK_APART_MM)
     labels, _ = ndimage.label(above)
     return np.asarray(labels == labels[place], np.bool_)
@@ -225,6 +316,7 @@ def _measured(search: _Search, mask: NDArray[np.bool_], place: tuple[int, ...], 
     )
 
 
-def _settled(focus: SpectFocus, kidneys: bool) -> SpectFocus:
+def _settled(focus: SpectFocus, kidneys: bool, thresholds: Thresholds) -> SpectFocus:
     where = doubted_beside_kidneys(focus.where, kidneys)
-    return replace(focus, where=where, certain=focus.certain and where.origin is Origin.EXTRAHEPATIC)
+    sure = focus.certain and focus.probability >= thresholds.sure_focus_probability
+    return replace(focus, where=where, certain=sure and where.origin is Origin.EXTRAHEPATIC)

@@ -16,7 +16,7 @@ from scipy import ndimage
 from analyzers.contract import Gate
 from analyzers.ct_anatomy.cage import room_for_liver
 from analyzers.ct_anatomy.liver import Anatomy, LiverSeed, find_liver, find_liver_seed
-from analyzers.ct_anatomy.patient_grid import field_on_source, mask_on_source
+from analyzers.ct_anatomy.patient_grid import PatientGrid, field_on_source, mask_on_source
 from analyzers.ct_anatomy.survey import survey_trunk
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.volume import Volume
@@ -103,21 +103,16 @@ def organs_from_ct(
     anatomy = survey_trunk(_without_air_round(ct, thresholds), thresholds.ct_tissue, _ORGAN_GRID_MM)
     if isinstance(anatomy, str):
         return CtRefusal(reason=f"the CT was not used: {anatomy}", gates=tuple(gates))
-    seed = find_liver_seed(anatomy, thresholds.ct_liver)
-    if seed is None:
-        gates.append(
-            Gate(name=LIVER, passed=False, seen="no deep soft tissue in the right upper abdomen", wanted="a liver")
-        )
+    found = _found_liver(anatomy, spect, uptake_zyx, None, thresholds)
+    if not found.passed:
+        # After a right hepatectomy what is left lies before the spine and left of it: the uptake tells where.
+        place = on_patient_grid(uptake_zyx, spect, anatomy.grid)
+        again = _found_liver(anatomy, spect, uptake_zyx, place, thresholds)
+        found = again if again.passed else found
+    gates += found.gates
+    if not found.passed:
         return _refused(gates)
-    probable = find_liver(anatomy, seed, None, thresholds.ct_liver.unenhanced_below_hu) > 0.5
-    on_grid = _without_tongues(probable & room_for_liver(anatomy, thresholds.ct_tissue), anatomy)
-    gates += _liver_gates(on_grid, anatomy, seed, thresholds)
-    if not all(gate.passed for gate in gates):
-        return _refused(gates)
-    liver, shift_up_mm = _onto_uptake(on_grid, anatomy, spect, uptake_zyx)
-    gates.append(_fit_gate(liver, spect, uptake_zyx, thresholds))
-    if not gates[-1].passed:
-        return _refused(gates)
+    on_grid, liver = found.on_grid_zyx, found.on_spect_zyx
     lungs_on_grid = _without_stomach_gas(anatomy.lungs.both_zyx, on_grid)
     lungs = field_on_source(lungs_on_grid.astype(np.float32), anatomy.grid, spect) >= 0.5
     shown = (anatomy.grid.hu_zyx + np.float32(1024.0)).astype(np.float32)
@@ -133,9 +128,56 @@ def organs_from_ct(
         lungs_on_ct_zyx=mask_on_source(lungs_on_grid, anatomy.grid, ct) & ~liver_on_ct,
         liver_ml=float(on_grid.sum()) * anatomy.grid.voxel_ml,
         anatomy=anatomy,
-        shift_up_mm=shift_up_mm,
+        shift_up_mm=found.shift_up_mm,
         gates=tuple(gates),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FoundLiver:
+    """A liver on the CT's grid and, moved onto the uptake, on the SPECT (empty where a gate of the CT failed)."""
+
+    on_grid_zyx: NDArray[np.bool_]
+    on_spect_zyx: NDArray[np.bool_]
+    shift_up_mm: float
+    gates: tuple[Gate, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(gate.passed for gate in self.gates)
+
+
+def _found_liver(
+    anatomy: Anatomy,
+    spect: Volume,
+    uptake_zyx: NDArray[np.bool_],
+    within_zyx: NDArray[np.bool_] | None,
+    thresholds: Thresholds,
+) -> _FoundLiver:
+    """Find the liver from a seed in the right upper abdomen, or within a region of the CT's grid."""
+    seed = find_liver_seed(anatomy, thresholds.ct_liver, within_zyx)
+    nowhere = np.zeros(anatomy.grid.hu_zyx.shape, np.bool_)
+    if seed is None:
+        gate = Gate(name=LIVER, passed=False, seen="no deep soft tissue in the right upper abdomen", wanted="a liver")
+        return _FoundLiver(on_grid_zyx=nowhere, on_spect_zyx=uptake_zyx & False, shift_up_mm=0.0, gates=(gate,))
+    probable = find_liver(anatomy, seed, None, thresholds.ct_liver.unenhanced_below_hu) > 0.5
+    on_grid = _without_tongues(probable & room_for_liver(anatomy, thresholds.ct_tissue), anatomy)
+    gates = tuple(_liver_gates(on_grid, anatomy, seed, thresholds))
+    if not all(gate.passed for gate in gates):
+        return _FoundLiver(on_grid_zyx=on_grid, on_spect_zyx=uptake_zyx & False, shift_up_mm=0.0, gates=gates)
+    liver, shift_up_mm = _onto_uptake(on_grid, anatomy, spect, uptake_zyx)
+    fit = _fit_gate(liver, spect, uptake_zyx, thresholds)
+    return _FoundLiver(on_grid_zyx=on_grid, on_spect_zyx=liver, shift_up_mm=shift_up_mm, gates=(*gates, fit))
+
+
+def on_patient_grid(mask_zyx: NDArray[np.bool_], spect: Volume, grid: PatientGrid) -> NDArray[np.bool_]:
+    """A region of the SPECT at the voxels of a patient grid; nothing lies outside the field."""
+    indices = np.argwhere(np.ones(grid.hu_zyx.shape, np.bool_)).astype(np.float64)
+    nearest = np.rint(spect.to_indices_zyx(grid.to_lps_mm(indices))).astype(np.intp)
+    inside = ((nearest >= 0) & (nearest < np.asarray(mask_zyx.shape))).all(axis=1)
+    found = np.zeros(len(indices), np.bool_)
+    found[inside] = mask_zyx[tuple(nearest[inside].T)]
+    return found.reshape(grid.hu_zyx.shape)
 
 
 _CAVA_RIGHT_OF_SPINE_MM = 25.0

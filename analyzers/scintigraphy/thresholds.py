@@ -180,6 +180,9 @@ class Thresholds:
     spect_focus_level_fraction: float = 0.025
     """Least peak of a focus in SPECT/CT over what spills from the liver, as a share of the liver's mean (derived: 0.3 %
     of the liver's counts spread over 100 ml)."""
+    spect_focus_probability: float = 0.20
+    """A peak of a SPECT/CT that is less probably a focus of its own is left to liver and noise (measured: the operating
+    point of docs/benchmarks/scintigraphy-spect.md)."""
     spect_ct_clear_of_liver_mm: float = 5.0
     """A peak nearer to the CT's liver is not searched (derived: one voxel)."""
     spill_error_fraction: float = 0.30

@@ -21,10 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import nibabel
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from analyzers.contract import Accept
 from analyzers.loading import open_study
@@ -37,11 +34,9 @@ from analyzers.scintigraphy.thresholds import DEFAULTS
 from tests.analyzers.scintigraphy_free_response import proportion
 from tests.analyzers.scintigraphy_real_ratio import measured_ratios
 from tests.analyzers.scintigraphy_spect_cases import drawn_spect_case
+from tests.analyzers.scintigraphy_spect_matching import MATCH_MM, Point, matched_foci, point_lines
 
 Model = Literal["development", "evaluation"]
-
-MATCH_MM = 20.0
-_TARGET_SHARE = 0.003
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +63,7 @@ class Study:
     misnamed: int
     fainter: int
     fainter_found: int
+    curve: tuple[Point, ...]
     shift_mm: float | None
     seconds: float
     cpu_s: float
@@ -99,8 +95,8 @@ def compared(
     true = {entry["key"]: float(entry["value"]) for entry in truth["measurements"]}
     shunt = perfusion.shunt if perfusion is not None else None
     true_right = 1.0 - float(truth["structures"]["left_lobe_share_of_liver_activity"])
-    split = perfusion if perfusion is not None and not any(name.startswith("resected") for name in case) else None
-    foci = _matched(truth, reading, masks)
+    split = perfusion if perfusion is not None and not any(name.endswith("hepatectomy") for name in case) else None
+    foci = matched_foci(truth, reading, masks)
     return Study(
         seed=seed,
         case=tuple(name for name in case if name not in {"spect-ct", "no-planar"}),
@@ -120,47 +116,6 @@ def compared(
         cpu_s=times[1],
         **foci,
     )
-
-
-def _matched(truth: dict[str, Any], reading: SpectReading | None, masks: Path) -> dict[str, Any]:
-    """True foci found by what was called extrahepatic (certain or possible), and what was called so without one."""
-    called = [focus.mask_zyx for focus in reading.foci] if reading is not None else []
-    targets: list[tuple[str, bool]] = []
-    fainter: list[tuple[str, bool]] = []
-    near_any = [False] * len(called)
-    near_extrahepatic = [False] * len(called)
-    for entry in truth["foci"]:
-        mask = _mask(masks / f"volume_focus_{entry['name'].replace(' ', '_')}.nii.gz")
-        if mask is None:
-            continue
-        far_mm = ndimage.distance_transform_edt(~mask[0], sampling=mask[1])
-        hits = [bool((far_mm[one] <= MATCH_MM).any()) for one in called]
-        near_any = [before or hit for before, hit in zip(near_any, hits, strict=True)]
-        if entry["origin"] != "extrahepatic":
-            continue
-        near_extrahepatic = [before or hit for before, hit in zip(near_extrahepatic, hits, strict=True)]
-        # A focus that the lower edge of the field cuts is no target: nobody can measure its share.
-        inside = not mask[0][0].any() and not mask[0][-1].any()
-        group = targets if entry["liver_share_fraction"] >= _TARGET_SHARE and inside else fainter
-        group.append((f"{entry['name']} {100 * entry['liver_share_fraction']:.1f} %", any(hits)))
-    return {
-        "targets": len(targets),
-        "found": sum(hit for _, hit in targets),
-        "missed": tuple(name for name, hit in targets if not hit),
-        "false": sum(not near for near in near_any),
-        "misnamed": sum(near and not own for near, own in zip(near_any, near_extrahepatic, strict=True)),
-        "fainter": len(fainter),
-        "fainter_found": sum(hit for _, hit in fainter),
-    }
-
-
-def _mask(path: Path) -> tuple[NDArray[np.bool_], tuple[float, float, float]] | None:
-    if not path.is_file():
-        return None
-    image = nibabel.nifti1.Nifti1Image.from_filename(path)
-    mask = np.asarray(image.dataobj).transpose(2, 1, 0) > 0
-    z, y, x = (abs(float(np.asarray(image.affine)[axis, axis])) for axis in (2, 1, 0))
-    return (mask, (z, y, x)) if mask.any() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +239,7 @@ def _yes(holds: bool) -> str:
 def document(rows: Sequence[Row], studies: Sequence[Study], model: Model) -> str:
     """The page as ``docs/benchmarks/scintigraphy-spect.md`` holds it."""
     table = "\n".join(f"| {row.name} | {row.value} | {row.must} | {row.holds} |" for row in rows)
+    points = "\n".join(point_lines([one.curve for one in studies], sum(one.targets for one in studies)))
     failures = "\n".join(f"* {line}" for one in studies for line in _failures(one)) or "* none"
     return f"""# Scintigraphy: SPECT/CT
 
@@ -300,6 +256,12 @@ is what is near no true uptake of any kind. Shares have their 95 % intervals (Wi
 | quantity | value | must | holds |
 |---|---|---|---|
 {table}
+
+### Operating points of the focus detector
+
+| probability at least | sensitivity | false foci per study | device or pertechnetate per study |
+|---|---|---|---|
+{points}
 
 ## What failed, study by study
 

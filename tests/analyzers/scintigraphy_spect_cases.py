@@ -13,8 +13,8 @@ _SHUNTS = {"lung-shunt-high": 0.12, "lung-shunt-raised": 0.12}
 _LOBES = {
     "missing-left-lobe": 0.15,
     "missing-right-lobe": 0.12,
-    "resected-left-lobe": 0.07,
-    "resected-right-lobe": 0.05,
+    "left-hepatectomy": 0.07,
+    "right-hepatectomy": 0.05,
 }
 
 
@@ -37,3 +37,16 @@ def drawn_spect_case(seed: int) -> tuple[str, ...]:
                 break
             at -= share
     return tuple(sorted(variants))
+
+
+_FAINT_SITES = {"stomach": 0.35, "spleen": 0.35, "duodenum": 0.1, "pancreas": 0.1, "bowel": 0.1}
+
+
+def drawn_faint_case(seed: int) -> tuple[str, ...]:
+    """Variants of a patient with two extrahepatic sites, faint ones in four of ten: for making the detector."""
+    rng = np.random.default_rng(seed)
+    foreign = ("extrahepatic", "faint", "any-strength")
+    variants = [name for name in drawn_spect_case(seed) if not name.startswith(foreign)]
+    sites = rng.choice(list(_FAINT_SITES), 2, replace=False, p=list(_FAINT_SITES.values()))
+    strength = "faint" if rng.random() < 0.4 else "any-strength"
+    return tuple(sorted([*variants, *(f"extrahepatic-{site}" for site in sites), strength]))

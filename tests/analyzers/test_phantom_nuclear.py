@@ -315,7 +315,7 @@ def test_the_liver_of_the_ct_lies_lower_after_a_breath_in() -> None:
 
 @pytest.mark.parametrize(("side", "lost"), [("left", 0.0), ("right", 1.0)])
 def test_a_resected_lobe_is_neither_in_the_body_nor_in_the_uptake(side: str, lost: float) -> None:
-    whole, rest = _scene(), _scene(f"resected-{side}-lobe")
+    whole, rest = _scene(), _scene(f"{side}-hepatectomy")
     share = whole.body.right_lobe_share_zyx
     surely_lost = share == lost
     assert rest.body.solids["liver"].occupancy_zyx[surely_lost].max() == 0.0

@@ -94,12 +94,35 @@ def test_a_lobe_that_the_ct_shows_and_the_tracer_does_not_is_not_perfused(
 
 
 def test_a_resected_lobe_is_not_called_unperfused(studies: Callable[..., StudyImages]) -> None:
-    result = ANALYZER.analyze(studies("resected-left-lobe", seed=112), ())
+    result = ANALYZER.analyze(studies("left-hepatectomy", seed=112), ())
 
     assert isinstance(result, Assessed)
     assert result.findings[0].value == vocabulary.PERFUSION_COMPLETE
     assert "in the place of the left lobe (resected?)" in result.conclusion
     assert not any(m.key == "lobe_activity_share" for m in result.measurements)
+
+
+def test_what_is_left_after_a_right_hepatectomy_is_found_by_its_uptake(studies: Callable[..., StudyImages]) -> None:
+    images = studies("right-hepatectomy", "extrahepatic-spleen", "any-strength", seed=71025)
+    result = ANALYZER.analyze(images, ())
+
+    assert isinstance(result, Assessed)
+    assert "in the place of the right lobe (resected?)" in result.conclusion
+    assert "SPECT/CT spleen" in result.conclusion
+    assert not any("CT was not used" in text for text in result.limitations)
+
+
+def test_a_hot_tip_is_named_where_the_ct_shows_a_catheter_and_doubted_where_it_does_not(
+    studies: Callable[..., StudyImages],
+) -> None:
+    spect, ct = volumes(studies("hot-tip", seed=121))
+    shown = read(spect, ct)
+    hidden = read(
+        spect, replace(ct, voxels_zyx=np.minimum(ct.voxels_zyx, np.where(ct.voxels_zyx > 600.0, 3000.0, 90.0)))
+    )
+
+    assert any(focus.words.startswith("catheter tip (the CT shows") for focus in shown.device)
+    assert not any(focus.words.startswith("catheter tip") for focus in hidden.device)
 
 
 def test_uptake_above_the_dome_of_the_ct_is_told_and_corrected(studies: Callable[..., StudyImages]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,12 +40,18 @@ BEFORE_THE_SPINE = Landmarks3d(
         ({"deep": 10.0}, vocabulary.ABDOMINAL_WALL, Origin.AMBIGUOUS),
         ({"deep": 25.0, "from_metal": 5.0}, vocabulary.ABDOMINAL_WALL, Origin.DEVICE),
         ({"deep": 60.0, "from_metal": 25.0}, vocabulary.ABDOMINAL_WALL, Origin.AMBIGUOUS),
-        ({"volume_ml": 5.0, "peak_fraction": 2.0}, vocabulary.HEPATIC_ARTERY, Origin.DEVICE),
+        (
+            {"volume_ml": 5.0, "peak_fraction": 2.0, "shows_catheter": True},
+            vocabulary.HEPATIC_ARTERY,
+            Origin.DEVICE,
+        ),
+        ({"volume_ml": 5.0, "peak_fraction": 2.0}, vocabulary.HEPATIC_ARTERY, Origin.AMBIGUOUS),
+        ({"shows_catheter": True}, vocabulary.DUODENUM, Origin.EXTRAHEPATIC),
         ({"volume_ml": 5.0, "peak_fraction": 0.1}, vocabulary.DUODENUM, Origin.EXTRAHEPATIC),
         ({"left": -60.0, "before": 70.0, "from_liver": 2.0}, vocabulary.GALLBLADDER, Origin.AMBIGUOUS),
     ],
 )
-def test_the_first_landmark_that_fits_names_the_focus(changes: dict[str, float], site: Code, origin: Origin) -> None:
+def test_the_first_landmark_that_fits_names_the_focus(changes: dict[str, Any], site: Code, origin: Origin) -> None:
     found = site_by_ct(replace(BEFORE_THE_SPINE, **changes))
 
     assert (found.site, found.origin) == (site, origin)
