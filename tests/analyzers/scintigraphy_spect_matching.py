@@ -104,7 +104,7 @@ class _Counted:
 
 
 def _counted(true: Sequence[TrueFocus], called: Sequence[SpectFocus]) -> _Counted:
-    near = [{one for one in true if (one.far_mm_zyx[focus.mask_zyx] <= MATCH_MM).any()} for focus in called]
+    near = [[one for one in true if (one.far_mm_zyx[focus.mask_zyx] <= MATCH_MM).any()] for focus in called]
     return _Counted(
         seen=frozenset(one.name for hits in near for one in hits),
         false=sum(not hits for hits in near),
