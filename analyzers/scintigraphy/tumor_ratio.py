@@ -2,9 +2,9 @@
 
 Masks come from a reader or another analyzer, on their own grid; the SPECT is read at the centres of their voxels by
 linear interpolation, so that a mask finer than the SPECT keeps its outline. Normal liver is the liver without its
-lesions, and the ratio that of mean counts, as the partition model has it (Ho et al., Eur J Nucl Med 1996; 23: 947); what
-blur carries out of the lesions stays in normal liver and lowers the ratio. Masks of an earlier study
-are first brought onto the present liver by the shift along the three axes that lets both livers overlap best.
+lesions, and the ratio that of mean counts, as the partition model has it (Ho et al., Eur J Nucl Med 1996; 23: 947);
+what blur carries out of the lesions stays in normal liver and lowers the ratio. Masks of an earlier study are first
+brought onto the present liver by the shift along the three axes that lets both livers overlap best.
 
 Where no masks are given, hot regions of the liver itself are reported as what they are: outlined by their own uptake.
 """
