@@ -19,6 +19,8 @@ from scp_node.store.seal import BLANK
 
 _PREFIX = b"DICM"
 _ADDRESS_SCHEME = "dicom://"
+_GROUP_LENGTH = struct.Struct("<HH2sHL")
+_BEFORE_GROUP_BYTES = len(BLANK) + len(_PREFIX) + _GROUP_LENGTH.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +39,27 @@ class Announcement:
 
     def file_head(self) -> bytes:
         """Blank preamble, prefix and file meta information."""
+        return _head(self._group())
+
+    def aligned_head(self, dataset_bytes: int, block_bytes: int) -> bytes:
+        """The same, so long that the file fills whole blocks with a data set of that length behind it, if that is even.
+
+        Zeros in Private Information (0002,0102) fill it up; the standard keeps that element for whoever wrote the file.
+        """
+        group = self._group()
+        short = -(_BEFORE_GROUP_BYTES + len(group) + len(_FILLER) + dataset_bytes) % block_bytes
+        short -= short % 2
+        return _head(group + _FILLER[:-4] + struct.pack("<L", short) + bytes(short))
+
+    def _group(self) -> bytes:
         before, after = _meta_around(
             self.called_ae, self.calling_ae, self.address, self.sop_class_uid, self.transfer_syntax_uid
         )
-        group = before + _element(0x0003, b"UI", self.sop_instance_uid) + after
-        return BLANK + _PREFIX + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(group)) + group
+        return before + _element(0x0003, b"UI", self.sop_instance_uid) + after
+
+
+def _head(group: bytes) -> bytes:
+    return BLANK + _PREFIX + _GROUP_LENGTH.pack(2, 0, b"UL", 4, len(group)) + group
 
 
 def announcement_of(path: Path) -> Announcement:
@@ -88,3 +106,7 @@ def _element(number: int, vr: bytes, text: str) -> bytes:
     if vr == b"UR":
         return struct.pack("<HH2sHL", 2, number, vr, 0, len(value)) + value
     return struct.pack("<HH2sH", 2, number, vr, len(value)) + value
+
+
+_FILLER = _element(0x0100, b"UI", IMPLEMENTATION_CLASS_UID) + struct.pack("<HH2sHL", 2, 0x0102, b"OB", 0, 0)
+"""Whose private information it is, and the empty information."""

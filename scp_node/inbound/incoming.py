@@ -24,13 +24,16 @@ from scp_node.inbound.announcement import Announcement
 from scp_node.inbound.digests import value_digest
 from scp_node.inbound.flat_header import UNDEFINED_LENGTH, FlatHeader, scan_header
 from scp_node.inbound.header import PixelElement, is_deflated, read_header, syntax_of
+from scp_node.store.file_image import BLOCK_BYTES, LARGEST_BYTES, LEAST_DIRECT_BYTES, FileImage
 from scp_node.store.seal import PREAMBLE_BYTES, Seal, seal_in_order
 from scp_node.store.spool import Spool, SpoolFile
 
 Piece = bytes | bytearray | memoryview
 
-_SCANNED_BYTES = 1 << 16
-"""Looked through first; headers of single slices end within a few kilobytes."""
+_SCANNED_BYTES = (1 << 13, 1 << 16, LARGEST_BYTES)
+"""Looked through one after the other; headers of single slices end within a few kilobytes."""
+_MOST_HEAD_BYTES = 16 << 10
+"""A head has some 500 bytes, and is filled up by one block at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +53,8 @@ class IncomingObject:
     def __init__(self, announced: Announcement, spool: Spool) -> None:
         self._announced = announced
         self._spool = spool
-        self._head = announced.file_head()
         self._file: SpoolFile | None = None
+        self._head = b""
         self._start = b""
         self._spilt_bytes = 0
 
@@ -63,12 +66,7 @@ class IncomingObject:
         SpoolFullError, OSError
             If the disk refuses.
         """
-        if self._file is None:
-            self._start = b"".join(pieces)
-            self._file = self._spool.begin()
-            self._file.write([self._head])
-        self._file.write(pieces)
-        self._spilt_bytes += sum(map(len, pieces))
+        self._spilt(pieces)
 
     def finish(self, pieces: Sequence[Piece], now: datetime) -> str:
         """Take the last pieces, check, seal and make durable.
@@ -86,9 +84,14 @@ class IncomingObject:
             If the disk refuses.
         """
         try:
-            if self._file is None:
-                return self._finish_in_memory(pieces, now)
-            return self._finish_on_disk(self._file, pieces, now)
+            size = sum(map(len, pieces))
+            if self._file is None and size <= LARGEST_BYTES - _MOST_HEAD_BYTES:
+                with self._spool.images.one() as image:
+                    file = self._written_at_once(image, pieces, size, now)
+            else:
+                file = self._sealed_in_order(pieces, now)
+            # The image is given back: others may use it while the disk is at work.
+            return file.durable()
         finally:
             self.discard()
 
@@ -99,38 +102,51 @@ class IncomingObject:
 
     # --- an object that fits into the receive buffer ---
 
-    def _finish_in_memory(self, pieces: Sequence[Piece], now: datetime) -> str:
-        size = sum(map(len, pieces))
-        layout = self._layout_in_memory(pieces, size)
+    def _written_at_once(self, image: FileImage, pieces: Sequence[Piece], size: int, now: datetime) -> SpoolFile:
+        """Put the whole file together in memory, and write it."""
+        announced = self._announced
+        head = announced.aligned_head(size, BLOCK_BYTES) if size >= LEAST_DIRECT_BYTES else announced.file_head()
+        dataset = image.put(len(head), pieces)
+        layout = self._layout_in_memory(dataset)
         self._require_announced(layout.uids)
-        before, after = _halves(pieces, layout.split_bytes)
         seal = Seal(
-            head_bytes=len(self._head),
-            head_crc=seal_in_order(head=self._head, dataset_bytes=size, received_at=now).head_crc,
+            head_bytes=len(head),
+            head_crc=seal_in_order(head=head, dataset_bytes=size, received_at=now).head_crc,
             dataset_bytes=size,
             split_bytes=layout.split_bytes,
             received_at=now,
-            before_sha256=before,
-            after_sha256=after,
+            before_sha256=hashlib.sha256(dataset[: layout.split_bytes]).digest(),
+            after_sha256=hashlib.sha256(dataset[layout.split_bytes :]).digest(),
         )
+        image.put(0, [seal.to_bytes(), head[PREAMBLE_BYTES:]])
         self._file = self._spool.begin()
-        self._file.write([seal.to_bytes(), self._head[PREAMBLE_BYTES:], *pieces])
-        return self._file.durable()
+        self._file.write_image(image)
+        return self._file
 
-    def _layout_in_memory(self, pieces: Sequence[Piece], size: int) -> _Layout:
-        start = _joined(pieces, _SCANNED_BYTES)
-        flat = self._scanned(start, is_all=len(start) == size)
-        if flat is None and len(start) < size:
-            start = b"".join(pieces)
-            flat = self._scanned(start, is_all=True)
+    def _layout_in_memory(self, dataset: memoryview) -> _Layout:
+        for scanned_bytes in _SCANNED_BYTES:
+            start = bytes(dataset[:scanned_bytes])
+            flat = self._scanned(start, is_all=len(start) == len(dataset))
+            if flat is not None or len(start) == len(dataset):
+                break
         if flat is not None and flat.pixel_length_bytes != UNDEFINED_LENGTH:
-            return self._native_layout(flat, size)
-        return self._parsed_layout(BytesIO(start if len(start) == size else b"".join(pieces)), 0, size)
+            return self._native_layout(flat, len(dataset))
+        return self._parsed_layout(BytesIO(dataset), 0, len(dataset))
 
     # --- one that does not ---
 
-    def _finish_on_disk(self, file: SpoolFile, pieces: Sequence[Piece], now: datetime) -> str:
-        self.spill(pieces)
+    def _spilt(self, pieces: Sequence[Piece]) -> SpoolFile:
+        if self._file is None:
+            self._start = b"".join(pieces)
+            self._file = self._spool.begin()
+            self._head = self._announced.file_head()
+            self._file.write([self._head])
+        self._file.write(pieces)
+        self._spilt_bytes += sum(map(len, pieces))
+        return self._file
+
+    def _sealed_in_order(self, pieces: Sequence[Piece], now: datetime) -> SpoolFile:
+        file = self._spilt(pieces)
         size = self._spilt_bytes
         flat = self._scanned(self._start, is_all=len(self._start) == size)
         if flat is not None and flat.pixel_length_bytes != UNDEFINED_LENGTH:
@@ -140,7 +156,7 @@ class IncomingObject:
                 layout = self._parsed_layout(reader, len(self._head), size)
         self._require_announced(layout.uids)
         file.seal(seal_in_order(head=self._head, dataset_bytes=size, received_at=now).to_bytes())
-        return file.durable()
+        return file
 
     # --- what both have in common ---
 
@@ -188,29 +204,3 @@ class IncomingObject:
 def split_of(pixels: PixelElement | None, size: int, *, deflated: bool) -> int:
     """Where the halves of a data set meet (see ``digests``): at the value of Pixel Data, else at its end."""
     return size if pixels is None or deflated else pixels.offset_bytes
-
-
-def _joined(pieces: Sequence[Piece], at_least: int) -> bytes:
-    """The first pieces, as many as hold so many bytes, or all."""
-    taken, size = 0, 0
-    while taken < len(pieces) and size < at_least:
-        size += len(pieces[taken])
-        taken += 1
-    return b"".join(pieces[:taken])
-
-
-def _halves(pieces: Sequence[Piece], split_bytes: int) -> tuple[bytes, bytes]:
-    before, after = hashlib.sha256(), hashlib.sha256()
-    position = 0
-    for piece in pieces:
-        end = position + len(piece)
-        if end <= split_bytes:
-            before.update(piece)
-        elif position >= split_bytes:
-            after.update(piece)
-        else:
-            view = memoryview(piece)
-            before.update(view[: split_bytes - position])
-            after.update(view[split_bytes - position :])
-        position = end
-    return before.digest(), after.digest()

@@ -43,6 +43,8 @@ LOOK_S = 1.0
 RECORDER_STOP_S = 8.0
 GRACE_S = 5.0
 """After SIGTERM, open associations may go on for so long; then they are aborted and their senders send again."""
+MOST_BLANKS = 32
+"""Empty files that are made ahead: with so many one sync of their folder is a small part of the cost of each."""
 BACKLOG = 1024
 """Connections that the kernel keeps for us; beyond, it drops attempts, and honest ones are repeated after a second."""
 
@@ -60,14 +62,17 @@ class Listener:
         Lets callers in.
     associations : Associations
         Those who are in.
-    handlers, ledger
-        Told of what did not end by itself.
+    ledger : Ledger
+        Tells whether any is open.
+    spool : Spool
+        Closed at the end.
     """
 
-    def __init__(self, room: WaitingRoom, associations: Associations, ledger: Ledger) -> None:
+    def __init__(self, room: WaitingRoom, associations: Associations, ledger: Ledger, spool: Spool) -> None:
         self._room = room
         self._associations = associations
         self._ledger = ledger
+        self._spool = spool
         self._thread = threading.Thread(target=room.run, name="waiting-room", daemon=True)
 
     def start(self) -> None:
@@ -87,6 +92,7 @@ class Listener:
         while self._ledger.open_count and time.monotonic() < end_s:
             time.sleep(0.05)
         self._associations.abort_all()
+        self._spool.close()
 
 
 def listening_socket(address: str, port: int) -> socket.socket:
@@ -144,6 +150,7 @@ def assemble(
         settings.node.data_folder / "spool",
         quota_gib=receiving.spool_quota_gib,
         keep_free_gib=receiving.keep_free_gib,
+        most_blanks=MOST_BLANKS,
     )
     ledger = Ledger()
 
@@ -174,7 +181,7 @@ def assemble(
         hand_over=associations.begin,
         on_reject=handlers.handle_rejection,
     )
-    return Listener(room, associations, ledger)
+    return Listener(room, associations, ledger, spool)
 
 
 def _journal_fault(fault: threading.ExceptHookArgs) -> None:

@@ -7,7 +7,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +17,13 @@ from typing import BinaryIO, Final, Self
 
 from scp_node.durability import sync_folder
 from scp_node.errors import SpoolFullError
+from scp_node.store.blanks import SUFFIX, Blank, Blanks
+from scp_node.store.file_image import FileImage, FileImages
 from scp_node.store.seal import Seal, whole_seal
 
 _KEY = re.compile(r"[0-9a-f]{32}")
-_SUFFIX = ".dcm"
 _GIB = 1024**3
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_KEYS_IN_A_ROW = 256
-"""New files in one folder before the next is taken: folders fill evenly all the same."""
 _MOST_PARTS = 512
 """Buffers in one system call; Linux takes 1,024."""
 _RESUME_FRACTION = 0.02
@@ -36,6 +34,9 @@ _MEASURE_AGAIN_FRACTION = 0.005
 _MEASURE_FULL_AGAIN_S = 2.0
 """A full spool is measured no more often, however many objects are refused."""
 
+_ASK_FREE_AGAIN_S = 0.05
+"""The disk is asked no more often what it has left; in that time no network brings what ``keep_free_gib`` is for."""
+
 
 class SpoolFile:
     """One file being written. Ends in :meth:`durable` or :meth:`discard`; leaving a ``with`` block discards it.
@@ -44,15 +45,14 @@ class SpoolFile:
     writer holds a lock on it until it is durable or gone, so that nobody records what may still be taken back.
     """
 
-    def __init__(self, path: Path, spool_key: str, allowance_bytes: int, written: Callable[[int], None]) -> None:
-        self.path: Final = path
-        self.spool_key: Final = spool_key
+    def __init__(self, blank: Blank, allowance_bytes: int, written: Callable[[int], None]) -> None:
+        self.spool_key: Final = blank.spool_key
         self.byte_count = 0
+        self._path = blank.path
+        self._descriptor = blank.descriptor
         self._allowance_bytes = allowance_bytes
         self._written = written
         self._made_durable = False
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def write(self, parts: Sequence[bytes | bytearray | memoryview]) -> None:
         """Append, in one system call where the kernel takes it.
@@ -64,13 +64,23 @@ class SpoolFile:
         OSError
             If the disk refuses otherwise; likewise.
         """
-        self.byte_count += sum(map(len, parts))
-        if self.byte_count > self._allowance_bytes:
-            self.discard()
-            msg = "the spool has no room for this object"
-            raise SpoolFullError(msg)
+        self._count(sum(map(len, parts)))
         try:
             _write_all(self._descriptor, parts)
+        except OSError as fault:
+            raise self._refusal(fault) from fault
+
+    def write_image(self, image: FileImage) -> None:
+        """Write all of a file whose bytes are together.
+
+        Raises
+        ------
+        SpoolFullError, OSError
+            As :meth:`write`.
+        """
+        self._count(image.byte_count)
+        try:
+            image.write_to(self._descriptor)
         except OSError as fault:
             raise self._refusal(fault) from fault
 
@@ -84,13 +94,12 @@ class SpoolFile:
 
     def read(self) -> BinaryIO:
         """A reader of what was written so far, at its start; the caller closes it."""
-        return self.path.open("rb")
+        return self._path.open("rb")
 
     def durable(self) -> str:
-        """Force the bytes and the name onto the disk; return the spool key."""
+        """Force the bytes onto the disk, where the name is already; return the spool key."""
         try:
             os.fsync(self._descriptor)
-            sync_folder(self.path.parent)
         except OSError as fault:
             raise self._refusal(fault) from fault
         self._made_durable = True
@@ -105,7 +114,7 @@ class SpoolFile:
         # What a failing disk says is of no interest: a file without a seal is removed at the next start. One that
         # cannot be removed loses its seal; and only then is the lock given up.
         try:
-            self.path.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
@@ -126,6 +135,13 @@ class SpoolFile:
             with suppress(OSError):
                 os.close(descriptor)
 
+    def _count(self, more_bytes: int) -> None:
+        self.byte_count += more_bytes
+        if self.byte_count > self._allowance_bytes:
+            self.discard()
+            msg = "the spool has no room for this object"
+            raise SpoolFullError(msg)
+
     def _refusal(self, fault: OSError) -> Exception:
         self.discard()
         return SpoolFullError("the disk of the spool is full") if fault.errno in _NO_ROOM else fault
@@ -142,12 +158,20 @@ class Spool:
         Largest sum of file sizes, in GiB. Held to within half a percent for each process that writes.
     keep_free_gib : float
         What must stay free on the disk, in GiB.
+    most_blanks : int
+        Files that are made ahead at most, when many come; see :mod:`scp_node.store.blanks`.
     elapsed_s : () -> float
         A clock that only runs forward, in seconds; for how often a full spool is measured.
     """
 
     def __init__(
-        self, folder: Path, *, quota_gib: float, keep_free_gib: float, elapsed_s: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        *,
+        quota_gib: float,
+        keep_free_gib: float,
+        most_blanks: int = 1,
+        elapsed_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._quota_bytes = int(quota_gib * _GIB)
@@ -156,9 +180,11 @@ class Spool:
         self._measured_bytes = 0
         self._written_since_bytes = 0
         self._measured_at_s = 0.0
+        self._free_bytes = 0
+        self._free_asked_at_s = -_ASK_FREE_AGAIN_S
         self._is_full = False
-        self._place = ""
-        self._keys_left = 0
+        self.images: Final = FileImages()
+        self._blanks = Blanks(folder, most=most_blanks, elapsed_s=elapsed_s)
         self._make_folders()
         self._measure()
 
@@ -174,22 +200,17 @@ class Spool:
         if allowance_bytes <= 0:
             msg = "the spool is full: quota_gib or keep_free_gib in node.toml is reached"
             raise SpoolFullError(msg)
-        spool_key = self._new_key()
         try:
-            return SpoolFile(self.path(spool_key), spool_key, allowance_bytes, self._count)
+            return SpoolFile(self._blanks.take(), allowance_bytes, self._count)
         except OSError as fault:
             if fault.errno in _NO_ROOM:
                 msg = "the disk of the spool is full"
                 raise SpoolFullError(msg) from fault
             raise
 
-    def _new_key(self) -> str:
-        """An opaque name; many in a row share a folder, so that a sync has few blocks of the file system to write."""
-        if self._keys_left <= 0:
-            self._place = secrets.token_hex(1)
-            self._keys_left = _KEYS_IN_A_ROW
-        self._keys_left -= 1
-        return self._place + secrets.token_hex(15)
+    def close(self) -> None:
+        """Remove the files that were made ahead and not used."""
+        self._blanks.remove()
 
     def path(self, spool_key: str) -> Path:
         """Where the file of a key lies.
@@ -202,7 +223,7 @@ class Spool:
         if _KEY.fullmatch(spool_key) is None:
             msg = f"{spool_key!r} is no spool key"
             raise ValueError(msg)
-        return self._folder / spool_key[:2] / f"{spool_key}{_SUFFIX}"
+        return self._folder / spool_key[:2] / f"{spool_key}{SUFFIX}"
 
     def remove(self, spool_key: str) -> None:
         """Remove a file; one that is gone already is fine."""
@@ -217,7 +238,7 @@ class Spool:
     def keys(self) -> Iterator[str]:
         """Keys of all files, whole or not."""
         for entry in self._entries():
-            key = entry.name.removesuffix(_SUFFIX)
+            key = entry.name.removesuffix(SUFFIX)
             if _KEY.fullmatch(key) is not None:
                 yield key
 
@@ -344,7 +365,10 @@ class Spool:
         return min(self._quota_bytes, shutil.disk_usage(self._folder).total - self._keep_free_bytes)
 
     def _left_bytes(self) -> int:
-        return min(self._quota_bytes - self._measured_bytes, self.free_bytes - self._keep_free_bytes)
+        now_s = self._elapsed_s()
+        if now_s - self._free_asked_at_s >= _ASK_FREE_AGAIN_S:
+            self._free_bytes, self._free_asked_at_s = self.free_bytes, now_s
+        return min(self._quota_bytes - self._measured_bytes, self._free_bytes - self._keep_free_bytes)
 
 
 def _write_all(descriptor: int, parts: Sequence[bytes | bytearray | memoryview]) -> None:

@@ -52,7 +52,8 @@ class Site:
 
     @property
     def spooled(self) -> list[Path]:
-        return sorted((self.data / "spool").rglob("*.dcm"))
+        """Files of the spool; those that were made ahead and are empty do not count."""
+        return sorted(path for path in (self.data / "spool").rglob("*.dcm") if path.stat().st_size)
 
 
 def make_site(folder: Path, *, peers: str, receiving: str = "", delivery: str = "", keep_free_gib: float = 0.1) -> Site:

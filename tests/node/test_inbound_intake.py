@@ -38,6 +38,7 @@ from scp_node.inbound.recorder import Recorder
 from scp_node.inbound.siblings import Siblings
 from scp_node.objects.provenance import MANUFACTURER
 from scp_node.store.database import Database
+from scp_node.store.file_image import BLOCK_BYTES, LEAST_DIRECT_BYTES
 from scp_node.store.quarantine import Quarantine
 from scp_node.store.refusals import Refusals
 from scp_node.store.spool import Spool
@@ -673,3 +674,45 @@ def test_what_another_recorder_took_is_not_examined_again(
 
     assert Quarantine(database).of_study("") == []
     assert StudyStore(database).spool_keys() == set(spool.keys())
+
+
+# --- whole blocks -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [100, 177, 200, 300])
+def test_a_file_of_some_size_fills_whole_blocks_and_holds_the_object_as_sent(rows: int, tmp_path: Path) -> None:
+    sending = sending_of(part10(ct_slice(5, rows=rows), tmp_path / "a.dcm"))
+    spool = _scratch_spool()
+
+    key = stored(spool, sending)
+
+    path = spool.path(key)
+    is_whole_blocks = path.stat().st_size % BLOCK_BYTES == 0
+    assert is_whole_blocks == (len(sending.content) >= LEAST_DIRECT_BYTES)
+    assert dataset_bytes(path) == sending.content
+    assert spool.seal_of(key) is not None
+    assert announcement_of(path) == sending.announced
+    pydicom.dcmread(path)
+    in_memory = examine(sending)
+    spilt = examine(sending, spilt_at=1000)
+    assert dataclasses.replace(spilt, spool_key="", byte_count=0) == dataclasses.replace(
+        in_memory, spool_key="", byte_count=0
+    )
+    spool.remove(key)
+
+
+@given(title=st.text(alphabet="ABC_", min_size=1, max_size=16), size=st.integers(min_value=0, max_value=100_000))
+def test_a_head_is_filled_up_to_whole_blocks_whatever_is_in_it(title: str, size: int) -> None:
+    announced = Announcement(
+        called_ae=title, calling_ae="CT_1", address="::1", sop_class_uid="1.2", sop_instance_uid="1.2.3",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+    )  # fmt: skip
+    size *= 2
+
+    head = announced.aligned_head(size, BLOCK_BYTES)
+
+    assert (len(head) + size) % BLOCK_BYTES == 0
+    assert len(head) < len(announced.file_head()) + BLOCK_BYTES + 100
+    meta = pydicom.dcmread(BytesIO(head)).file_meta
+    assert meta.FileMetaInformationGroupLength == len(head) - 144
+    assert announced.called_ae == meta.ReceivingApplicationEntityTitle

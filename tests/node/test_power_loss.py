@@ -199,7 +199,8 @@ def recorded_run(
 
     tape.after, tape.before = after, before
     with tape.recording():
-        spools.append(Spool(folder / FOLDER, quota_gib=1.0, keep_free_gib=0.0))
+        # With files that are made ahead, some of which are never used.
+        spools.append(Spool(folder / FOLDER, quota_gib=1.0, keep_free_gib=0.0, most_blanks=4))
         sent = receive(tape, spools[0], objects)
     return tape, sent, rows
 
@@ -275,7 +276,7 @@ def test_what_a_killed_receiver_had_not_synced_is_synced_before_it_is_recorded(t
                 tape.note("recorded", key)
                 at = len(tape.events) - 1
                 assert_states(tape.events, at, {key: one.content}, recovery)
-    assert looked >= 3
+    assert looked >= 2
 
 
 def _killing(moment: int) -> Callable[[str, int], None]:
@@ -296,7 +297,8 @@ def test_a_disk_that_fails_while_a_recorder_looks_leaves_no_row_without_its_file
             folder = tmp_path / f"{moment}-{look_after}"
             _, sent, rows = recorded_run(folder, objects, look_after=look_after, fail_at=moment)
             failures += len(sent) < len(objects)
-            present = {path.stem for path in folder.rglob("*.dcm")}
+            # One that was made ahead and could not be removed either is empty, and nobody's.
+            present = {path.stem for path in folder.rglob("*.dcm") if path.stat().st_size}
             assert rows.instances.keys() <= sent.keys(), "recorded, and refused at the same time"
             assert present == sent.keys(), "half a file is left, or one is missing"
     assert failures > 10

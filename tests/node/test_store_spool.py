@@ -1,6 +1,7 @@
 """The spool: a file is durable or gone, has an opaque name, and never takes more room than allowed."""
 
 import errno
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 from scp_node.errors import SpoolFullError
+from scp_node.store.file_image import LARGEST_BYTES
 from scp_node.store.spool import Spool
 
 GIB = 1024**3
@@ -55,7 +57,7 @@ def test_file_and_name_are_forced_to_the_disk_before_the_key_is_known(
     monkeypatch.setattr(os, "fsync", noted)
     key = kept(spool, b"x")
 
-    assert synced == [spool.path(key).stat().st_ino, spool.path(key).parent.stat().st_ino]
+    assert synced == [spool.path(key).parent.stat().st_ino, spool.path(key).stat().st_ino]
 
 
 def test_a_file_that_was_not_made_durable_is_gone(tmp_path: Path) -> None:
@@ -210,3 +212,126 @@ def test_a_quota_that_is_larger_than_the_disk_does_not_keep_a_spool_closed_that_
     free[0], elapsed_s[0] = 3_000, 20.0
 
     kept(spool, b"x" * 1000)
+
+
+# --- files made ahead --------------------------------------------------------------------------------------
+
+
+def test_files_in_a_row_share_the_sync_of_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path / "spool", quota_gib=1.0, keep_free_gib=0.0, most_blanks=8, elapsed_s=lambda: 0.0)
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    keys = [kept(spool, b"x") for _ in range(1 + 2 + 4 + 8)]
+
+    folders = [number for number, name in enumerate(synced) if not name.endswith(".dcm")]
+    assert len(folders) == 4
+    # The folder is synced before any of its files is acknowledged.
+    assert [synced[number + 1] for number in folders] == [f"{keys[n]}.dcm" for n in (0, 1, 3, 7)]
+
+
+def test_what_was_made_ahead_and_not_used_is_empty_without_a_seal_and_removed_at_the_end(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", quota_gib=1.0, keep_free_gib=0.0, most_blanks=8, elapsed_s=lambda: 0.0)
+    keys = {kept(spool, b"x") for _ in range(4)}
+    unused = set(spool.keys()) - keys
+    assert len(unused) == 3
+    assert all(spool.path(key).stat().st_size == 0 and spool.settled_seal_of(key) is None for key in unused)
+
+    spool.close()
+
+    assert set(spool.keys()) == keys
+
+
+def test_a_node_at_rest_makes_no_files_ahead(tmp_path: Path) -> None:
+    elapsed_s = [0.0]
+    spool = Spool(tmp_path / "spool", quota_gib=1.0, keep_free_gib=0.0, most_blanks=8, elapsed_s=lambda: elapsed_s[0])
+    keys = set()
+    for _ in range(5):
+        keys.add(kept(spool, b"x"))
+        elapsed_s[0] += 60.0
+
+    assert set(spool.keys()) == keys
+
+
+# --- files put together in memory --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [2, 4096, 65_536, 65_538, 528_384, LARGEST_BYTES])
+def test_an_image_is_written_as_it_was_put_together(size: int, tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    content = os.urandom(size)
+    with spool.images.one() as image, spool.begin() as file:
+        image.put(1, [content[1 : size // 2], memoryview(content)[size // 2 :]])
+        image.put(0, [content[:1]])
+        file.write_image(image)
+        key = file.durable()
+
+    assert spool.path(key).read_bytes() == content
+    assert file.byte_count == size
+
+
+def test_an_image_that_is_used_again_begins_empty(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    for size in (9000, 100):
+        with spool.images.one() as image, spool.begin() as file:
+            image.put(0, [bytes([size % 256]) * size])
+            file.write_image(image)
+            key = file.durable()
+        assert spool.path(key).read_bytes() == bytes([size % 256]) * size
+
+
+@pytest.mark.parametrize("refuses", ["fcntl", "pwrite"])
+def test_a_file_system_that_takes_nothing_directly_gets_it_in_the_usual_way(
+    refuses: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = spool_in(tmp_path)
+    refusals: list[int] = []
+    set_flags, pwrite = fcntl.fcntl, os.pwrite
+
+    def flagged(descriptor: int, command: int, flags: int) -> int:
+        if flags and refuses == "fcntl":
+            refusals.append(descriptor)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return int(set_flags(descriptor, command, flags))
+
+    def written(descriptor: int, content: memoryview, offset: int) -> int:
+        if set_flags(descriptor, fcntl.F_GETFL) & os.O_DIRECT and refuses == "pwrite":
+            refusals.append(descriptor)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return pwrite(descriptor, content, offset)
+
+    monkeypatch.setattr(fcntl, "fcntl", flagged)
+    monkeypatch.setattr(os, "pwrite", written)
+    content = os.urandom(2 * 65_536)
+    with spool.images.one() as image, spool.begin() as file:
+        image.put(0, [content])
+        file.write_image(image)
+        key = file.durable()
+
+    assert len(refusals) == 1
+    assert spool.path(key).read_bytes() == content
+
+
+def test_a_disk_that_breaks_under_a_direct_write_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def broken(descriptor: int, _content: memoryview, _offset: int) -> NoReturn:
+        calls.append(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    spool = spool_in(tmp_path)
+    monkeypatch.setattr(os, "pwrite", broken)
+    with spool.images.one() as image, spool.begin() as file:
+        image.put(0, [bytes(65_536)])
+        with pytest.raises(OSError, match="Input/output"):
+            file.write_image(image)
+
+    assert len(calls) == 1
+    assert files_below(tmp_path) == []
