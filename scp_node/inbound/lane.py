@@ -331,10 +331,9 @@ class StreamingProvider(PromptProvider):
             answer = store.finish(pieces.taken())
         finally:
             store.discard()
-        connection = wire.socket
-        if connection is None:
+        if wire.socket is None:
             raise _ClosedError
-        connection.sendall(store_response(request, context_id, answer.status, answer.comment))
+        wire.answer(store_response(request, context_id, answer.status, answer.comment))
 
     def _pieces(self, wire: Wire, store: Store, context_id: int, left_bytes: int) -> _Pieces:
         """Walk the fragments of a data set (annex E); what is left at the end lies in the buffer."""

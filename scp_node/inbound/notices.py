@@ -15,6 +15,8 @@ import threading
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
+from operator import attrgetter
 from typing import Any
 
 from scp_node.inbound.announcement import Announcement
@@ -176,11 +178,19 @@ class NoticeReader:
         return bool(self._waiting)
 
 
+_ANNOUNCED_NAMES = tuple(field.name for field in dataclass_fields(Announcement))
+_ANNOUNCED = attrgetter(*_ANNOUNCED_NAMES)
 _ENDED = f'["{Ended.__name__}"'.encode("ascii")
 
 
 def _line(notice: Notice) -> bytes:
-    return json.dumps([type(notice).__name__, asdict(notice)]).encode("ascii") + b"\n"
+    fields: dict[str, Any] | list[Any]
+    if isinstance(notice, Stored):
+        # One for each object: without the names of its fields it takes a third of the time.
+        fields = [notice.call, notice.spool_key, *_ANNOUNCED(notice.announced)]
+    else:
+        fields = asdict(notice)
+    return json.dumps([type(notice).__name__, fields]).encode("ascii") + b"\n"
 
 
 def _notice(line: bytes) -> Notice:
@@ -190,6 +200,8 @@ def _notice(line: bytes) -> Notice:
         # The rest of a line of which a killed reader took the first part.
         return Lost()
     if kind == Stored.__name__:
-        fields["announced"] = Announcement(**fields["announced"])
+        call, spool_key, *values = fields
+        announced = Announcement(**dict(zip(_ANNOUNCED_NAMES, values, strict=True)))
+        return Stored(call=call, spool_key=spool_key, announced=announced)
     notice: Notice = _KINDS[kind](**fields)
     return notice

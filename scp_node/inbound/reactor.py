@@ -153,6 +153,12 @@ class PromptProvider(DULServiceProvider):
         self.assoc._kill = True
         self._kill_thread = True
 
+    def _is_transport_event(self) -> bool:
+        """Read if there is something; while messages come, it is the waiting that tells, and nobody else is asked."""
+        if self.state_machine.current_state == _ESTABLISHED_STATE and not self.wire.may_have_bytes:
+            return False
+        return super()._is_transport_event()
+
     def _wait(self) -> None:
         waiting = select.poll()
         waiting.register(self._bell, select.POLLIN)
@@ -160,9 +166,12 @@ class PromptProvider(DULServiceProvider):
         if connection is not None and connection.fileno() >= 0 and self._may_read:
             waiting.register(connection.fileno(), select.POLLIN)
         timer_runs = self.state_machine.current_state not in (_ESTABLISHED_STATE, _IDLE_STATE)
-        waiting.poll(1000 * (_TIMER_LOOK_S if timer_runs else LOOK_S))
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._bell)
+        for descriptor, _ in waiting.poll(1000 * (_TIMER_LOOK_S if timer_runs else LOOK_S)):
+            if descriptor == self._bell:
+                with suppress(BlockingIOError):
+                    os.eventfd_read(self._bell)
+            else:
+                self.wire.tell_readable()
 
 
 class PromptAssociation(Association):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import mmap
+import os
 import socket
+import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,6 +66,8 @@ class Wire(AssociationSocket):
         self.buffer[: self.hi] = received
         self._begun_at_s = 0.0
         self._taken_bytes = 0
+        self._is_plain = not isinstance(connection, ssl.SSLSocket)
+        self._is_readable = False
         self.on_progress: Callable[[], None] = lambda: None
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -85,7 +89,19 @@ class Wire(AssociationSocket):
     @property
     def ready(self) -> bool:
         """There is something to read, here or in the kernel."""
-        return self.hi > self.lo or bool(super().ready)
+        return self.may_have_bytes or bool(super().ready)
+
+    @property
+    def may_have_bytes(self) -> bool:
+        """Something may be read without asking the kernel whether it can."""
+        connection = self.socket
+        if self.hi > self.lo or self._is_readable:
+            return True
+        return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
+
+    def tell_readable(self) -> None:
+        """The kernel said that the connection can be read."""
+        self._is_readable = True
 
     def begin_message(self) -> None:
         """A message begins: from now on its sender must not dawdle."""
@@ -139,7 +155,8 @@ class Wire(AssociationSocket):
         connection = self.socket
         if connection is None:
             return False
-        count = connection.recv_into(self.view[self.hi :])
+        self._is_readable = False
+        count = self._received(connection)
         # Senders that leave Nagle's algorithm on wait for our acknowledgement before they go on.
         connection.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
         if not count:
@@ -152,3 +169,30 @@ class Wire(AssociationSocket):
         if self._begun_at_s and time.monotonic() - self._begun_at_s > allowed_s:
             raise DawdlingError("a message comes too slowly")
         return True
+
+    def answer(self, content: bytes) -> None:
+        """Send all of it; it is short.
+
+        Raises
+        ------
+        OSError
+            If the connection failed, or its peer takes nothing for too long.
+        """
+        connection = self.socket
+        if connection is None:
+            raise ConnectionResetError
+        sent = 0
+        if self._is_plain:
+            # A socket with a time-out asks whether it can be written before it writes; it nearly always can.
+            with suppress(BlockingIOError):
+                sent = os.write(connection.fileno(), content)
+        if sent < len(content):
+            connection.sendall(content[sent:])
+
+    def _received(self, connection: socket.socket) -> int:
+        """Read once into the room behind; likewise without asking before."""
+        room = self.view[self.hi :]
+        if self._is_plain:
+            with suppress(BlockingIOError):
+                return os.readv(connection.fileno(), [room])
+        return connection.recv_into(room)
