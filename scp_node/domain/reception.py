@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scp_node.domain.digest import form_of
 from scp_node.domain.study import ReceivedInstance, Reception
 
 NATIVE_LITTLE_ENDIAN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
@@ -40,8 +41,16 @@ def compare(held: HeldInstance, received: ReceivedInstance) -> Reception:
     -------
     Reception
         ``SAME``, ``CORRECTION`` or ``CONFLICT``.
+
+    Raises
+    ------
+    ValueError
+        If the digests are of two forms: the caller was to take those of the received one in the form that is held.
     """
     summary = received.summary
+    if form_of(received.dataset_digest) is not form_of(held.dataset_digest):
+        msg = "digests of two forms say nothing of each other"
+        raise ValueError(msg)
     if received.dataset_digest == held.dataset_digest:
         return Reception.SAME
     placed_as = (held.study_instance_uid, held.series_instance_uid, held.sop_class_uid, held.geometry_digest)

@@ -4,7 +4,8 @@ Of the data set as received, of the geometry alone, and of the pixels with what 
 as numbers, not as text, because an archive that re-encodes an object may write ``1`` where ``1.0`` stood.
 
 The data set is digested in two halves, split where the value of Pixel Data begins: a receiver has both halves ready
-when the last byte arrives, and of native pixels the second one is their digest already.
+when the last byte arrives, and of native pixels the second one is their digest already. In which form digests are
+taken is said in :mod:`scp_node.domain.digest`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from analyzers.contract import FrameSummary, InstanceSummary
+from scp_node.domain.digest import DigestForm, digest_text
 from scp_node.errors import UnreadableObjectError
 from scp_node.inbound.flat_header import UNDEFINED_LENGTH
 from scp_node.inbound.header import PixelElement
+from scp_node.store.hashing import digest_of, hasher
 
 _MEANING = (
     "SamplesPerPixel",
@@ -37,15 +40,15 @@ _ITEM_HEADER_BYTES = 8
 _STEP_BYTES = 1 << 20
 
 
-def dataset_digest(before_sha256: bytes, after_sha256: bytes) -> str:
+def dataset_digest(before: bytes, after: bytes, form: DigestForm) -> str:
     """Digest of a data set as received, from those of its halves before and after the split."""
-    return hashlib.sha256(before_sha256 + after_sha256).hexdigest()
+    return digest_text(digest_of(before + after, form), form)
 
 
-def halves(file: BinaryIO, start: int, split_bytes: int) -> tuple[bytes, bytes]:
-    """SHA-256 of a data set before and after the split, read from a file in which it lies from ``start`` to the end."""
+def halves(file: BinaryIO, start: int, split_bytes: int, form: DigestForm) -> tuple[bytes, bytes]:
+    """Digests of a data set before and after the split, read from a file in which it lies from ``start`` to the end."""
     file.seek(start)
-    before, after = hashlib.sha256(), hashlib.sha256()
+    before, after = hasher(form), hasher(form)
     for step in _steps(file, split_bytes):
         before.update(step)
     while step := file.read(_STEP_BYTES):
@@ -54,31 +57,39 @@ def halves(file: BinaryIO, start: int, split_bytes: int) -> tuple[bytes, bytes]:
 
 
 def geometry_digest(summary: InstanceSummary) -> str:
-    """Digest of rows, columns and each frame's position, orientation, spacing and thickness (LPS mm)."""
+    """Digest of rows, columns and each frame's position, orientation, spacing and thickness (LPS mm).
+
+    Always SHA-256: it is short, and this way it can be compared whatever the form of the others is.
+    """
     frames = "|".join(_frame_text(frame) for frame in summary.frames)
     return hashlib.sha256(f"{summary.rows}x{summary.columns}|{frames}".encode()).hexdigest()
 
 
-def pixel_digest(value_sha256: bytes, summary: InstanceSummary) -> str:
+def pixel_digest(value: bytes, summary: InstanceSummary, form: DigestForm) -> str:
     """Digest of pixels with what gives them meaning: geometry, photometry, rescaling.
 
     Parameters
     ----------
-    value_sha256 : bytes
-        See :func:`value_digest`.
+    value : bytes
+        See :func:`value_digest`; of the same form.
     summary : InstanceSummary
         Geometry and photometric meaning.
+    form : DigestForm
+        Of the digest.
     """
-    digest = hashlib.sha256(geometry_digest(summary).encode())
+    digest = hasher(form)
+    digest.update(geometry_digest(summary).encode())
     for keyword in _MEANING:
         number = summary.number(keyword)
         digest.update(f"|{summary.text(keyword) if number is None else _number_text(number)}".encode())
-    digest.update(value_sha256)
-    return digest.hexdigest()
+    digest.update(value)
+    return digest_text(digest.digest(), form)
 
 
-def value_digest(file: BinaryIO, start: int, pixels: PixelElement | None, *, deflated: bool) -> bytes:
-    """SHA-256 of the value of Pixel Data.
+def value_digest(
+    file: BinaryIO, start: int, pixels: PixelElement | None, *, deflated: bool, form: DigestForm = DigestForm.BLAKE3
+) -> bytes:
+    """Digest of the value of Pixel Data.
 
     Of encapsulated pixels the fragments count, not how they are cut: an archive may drop or add the offset table.
 
@@ -92,13 +103,15 @@ def value_digest(file: BinaryIO, start: int, pixels: PixelElement | None, *, def
         Where the value lies in the inflated data set; ``None`` gives the digest of nothing.
     deflated : bool
         The transfer syntax deflates the whole data set.
+    form : DigestForm
+        Of the digest.
 
     Raises
     ------
     UnreadableObjectError
         If the pixels end before their length says, or their items are malformed.
     """
-    digest = hashlib.sha256()
+    digest = hasher(form)
     for part in _pixel_parts(file, start, pixels, deflated=deflated) if pixels is not None else ():
         digest.update(part)
     return digest.digest()

@@ -10,6 +10,7 @@ from pydicom.tag import Tag
 
 from analyzers.headers import instance_summary
 from scp_node.dimse.text import text_of
+from scp_node.domain.digest import DigestForm
 from scp_node.domain.study import Identity, ReceivedInstance
 from scp_node.errors import UnreadableObjectError
 from scp_node.inbound.announcement import Announcement
@@ -36,7 +37,13 @@ _IDENTITY = {
 }
 
 
-def examine(path: Path, spool_key: str, announced: Announcement, siblings: Siblings) -> ReceivedInstance:
+def examine(
+    path: Path,
+    spool_key: str,
+    announced: Announcement,
+    siblings: Siblings,
+    form: DigestForm = DigestForm.BLAKE3,
+) -> ReceivedInstance:
     """Read the header and take the digests, as far as the seal does not hold them already.
 
     Parameters
@@ -49,6 +56,8 @@ def examine(path: Path, spool_key: str, announced: Announcement, siblings: Sibli
         What was known of it before it came.
     siblings : Siblings
         Headers that were read before.
+    form : DigestForm
+        Of the digests; another one than the seal's takes reading the whole file.
 
     Raises
     ------
@@ -62,7 +71,7 @@ def examine(path: Path, spool_key: str, announced: Announcement, siblings: Sibli
         if seal is None:
             raise UnreadableObjectError("the spool file was never finished")
         described = _described(file, seal, announced, siblings)
-        before, after, pixels = _digests(file, seal, described.pixels, announced.transfer_syntax_uid)
+        before, after, pixels = _digests(file, seal, described.pixels, announced.transfer_syntax_uid, form)
     summary = described.summary
     return ReceivedInstance(
         summary=summary,
@@ -73,8 +82,8 @@ def examine(path: Path, spool_key: str, announced: Announcement, siblings: Sibli
         received_at=seal.received_at,
         spool_key=spool_key,
         byte_count=seal.head_bytes + seal.dataset_bytes,
-        dataset_digest=dataset_digest(before, after),
-        pixel_digest=pixel_digest(pixels, summary),
+        dataset_digest=dataset_digest(before, after, form),
+        pixel_digest=pixel_digest(pixels, summary, form),
         geometry_digest=geometry_digest(summary),
         usable_image=described.usable_image,
     )
@@ -114,18 +123,20 @@ def _read(file: BinaryIO, seal: Seal, announced: Announcement) -> Described:
     )
 
 
-def _digests(file: BinaryIO, seal: Seal, pixels: PixelElement | None, syntax: str) -> tuple[bytes, bytes, bytes]:
-    """SHA-256 of the data set before and after the split, and of the value of Pixel Data."""
+def _digests(
+    file: BinaryIO, seal: Seal, pixels: PixelElement | None, syntax: str, form: DigestForm
+) -> tuple[bytes, bytes, bytes]:
+    """Digests of the data set before and after the split, and of the value of Pixel Data."""
     deflated = is_deflated(syntax)
     split = split_of(pixels, seal.dataset_bytes, deflated=deflated)
-    if seal.has_digests and seal.split_bytes == split:
-        before, after = seal.before_sha256, seal.after_sha256
+    if seal.has_digests and seal.form is form and seal.split_bytes == split:
+        before, after = seal.before_digest, seal.after_digest
     else:
-        before, after = halves(file, seal.head_bytes, split)
+        before, after = halves(file, seal.head_bytes, split, form)
     if pixels is not None and not deflated and pixels.offset_bytes + pixels.length_bytes == seal.dataset_bytes:
         # Nothing follows native pixels, so the second half is they.
         return before, after, after
-    return before, after, value_digest(file, seal.head_bytes, pixels, deflated=deflated)
+    return before, after, value_digest(file, seal.head_bytes, pixels, deflated=deflated, form=form)
 
 
 def identity_of(dataset: Dataset) -> Identity:

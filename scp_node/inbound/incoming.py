@@ -8,7 +8,6 @@ announced. Everything else is for whoever records it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +24,7 @@ from scp_node.inbound.digests import value_digest
 from scp_node.inbound.flat_header import UNDEFINED_LENGTH, FlatHeader, scan_header
 from scp_node.inbound.header import PixelElement, is_deflated, read_header, syntax_of
 from scp_node.store.file_image import BLOCK_BYTES, LARGEST_BYTES, LEAST_DIRECT_BYTES, FileImage
+from scp_node.store.hashing import digest_of
 from scp_node.store.seal import PREAMBLE_BYTES, Seal, seal_in_order
 from scp_node.store.spool import Spool, SpoolFile
 
@@ -115,8 +115,8 @@ class IncomingObject:
             dataset_bytes=size,
             split_bytes=layout.split_bytes,
             received_at=now,
-            before_sha256=hashlib.sha256(dataset[: layout.split_bytes]).digest(),
-            after_sha256=hashlib.sha256(dataset[layout.split_bytes :]).digest(),
+            before_digest=digest_of(dataset[: layout.split_bytes]),
+            after_digest=digest_of(dataset[layout.split_bytes :]),
         )
         image.put(0, [seal.to_bytes(), head[PREAMBLE_BYTES:]])
         self._file = self._spool.begin()

@@ -23,6 +23,7 @@ from typing import Protocol, assert_never
 
 from pydicom.errors import InvalidDicomError
 
+from scp_node.domain.digest import DigestForm
 from scp_node.domain.study import ReceivedInstance, Reception
 from scp_node.errors import SettingsError, StoreError, UnreadableObjectError
 from scp_node.inbound.announcement import Announcement, announcement_of
@@ -62,6 +63,9 @@ class Rows(Protocol):
         self, instances: Sequence[ReceivedInstance], now: datetime, *, association_ids: Sequence[int | None] = ()
     ) -> list[Reception]:
         """Record instances in one transaction."""
+
+    def held_in_former_form(self, sop_instance_uids: Collection[str]) -> set[str]:
+        """Those of the UIDs of which rows hold digests in the form of an earlier version."""
 
     def spool_keys(self) -> set[str]:
         """All keys that a row refers to."""
@@ -234,6 +238,7 @@ class Recorder:
                 examined.append((one, instance))
         if not examined:
             return
+        examined = self._as_held(examined)
         association_ids = [self._association_of(one) for one, _ in examined]
         instances = [instance for _, instance in examined]
         receptions = self._rows.record_many(instances, self._clock(), association_ids=association_ids)
@@ -244,11 +249,22 @@ class Recorder:
             uid = instance.summary.sop_instance_uid
             self._journal.debug("recorded", instance=uid, reception=reception.value, bytes=instance.byte_count)
 
-    def _examined(self, one: _Object) -> ReceivedInstance | None:
+    def _as_held(self, examined: list[tuple[_Object, ReceivedInstance]]) -> list[tuple[_Object, ReceivedInstance]]:
+        """The same, with digests in the form of the rows that they will be compared with."""
+        former = self._rows.held_in_former_form([instance.summary.sop_instance_uid for _, instance in examined])
+        found = []
+        for one, instance in examined:
+            is_former = instance.summary.sop_instance_uid in former
+            as_held = self._examined(one, DigestForm.SHA256) if is_former else instance
+            if as_held is not None:
+                found.append((one, as_held))
+        return found
+
+    def _examined(self, one: _Object, form: DigestForm = DigestForm.BLAKE3) -> ReceivedInstance | None:
         """The row to be; an object that cannot be examined is set aside with its reason."""
         path = self._spool.path(one.spool_key)
         try:
-            return examine(path, one.spool_key, one.announced, self._siblings)
+            return examine(path, one.spool_key, one.announced, self._siblings, form)
         except UnreadableObjectError as fault:
             reason = fault.reason
         except FileNotFoundError:

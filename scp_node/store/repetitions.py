@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, RowMapping, select
 
+from scp_node.domain.digest import DigestForm, form_of
 from scp_node.domain.study import ReceivedInstance
 from scp_node.store import tables
 
@@ -12,6 +15,20 @@ def is_own(connection: Connection, sop_instance_uid: str) -> bool:
     """Whether this node encoded the object."""
     own = tables.encoded_object.c
     return connection.execute(select(own.object_id).where(own.sop_instance_uid == sop_instance_uid)).first() is not None
+
+
+def held_in_former_form(connection: Connection, sop_instance_uids: Collection[str]) -> set[str]:
+    """Those of the UIDs of which a row holds digests that an earlier version took."""
+    found: set[str] = set()
+    for table, digest in (
+        (tables.instance, tables.instance.c.newest_digest),
+        (tables.quarantine, tables.quarantine.c.dataset_digest),
+    ):
+        uid = table.c.sop_instance_uid
+        rows = connection.execute(select(uid, digest).where(uid.in_(sop_instance_uids)))
+        # What could not be read was set aside without a digest.
+        found.update(row[0] for row in rows if row[1] and form_of(row[1]) is DigestForm.SHA256)
+    return found
 
 
 def is_recorded(connection: Connection, spool_key: str) -> bool:

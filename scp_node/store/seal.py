@@ -15,7 +15,6 @@ it needs lies in the file.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
@@ -23,13 +22,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from scp_node.domain.digest import DigestForm
+from scp_node.store.hashing import hasher
+
 PREAMBLE_BYTES = 128
 BLANK = bytes(PREAMBLE_BYTES)
 """What stands there while a file is being received."""
 
-_MAGIC = b"HAI-NODE-SPOOL-1"
-_FORM = struct.Struct("<16sIIQQq32s32s")
+_MAGIC = {DigestForm.SHA256: b"HAI-NODE-SPOOL-1", DigestForm.BLAKE3: b"HAI-NODE-SPOOL-2"}
+"""The first sixteen bytes. Files of an earlier version are whole files, too."""
+_FORM_OF = {magic: form for form, magic in _MAGIC.items()}
+_FIELDS = struct.Struct("<16sIIQQq32s32s")
 _CRC = struct.Struct("<I")
+_MAGIC_BYTES = 16
 _NO_DIGEST = bytes(32)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -49,27 +54,29 @@ class Seal:
     """Where in the data set the value of Pixel Data begins; its end if it has none, or none that was found."""
     received_at: datetime
     """Aware UTC, to the microsecond."""
-    before_sha256: bytes
+    before_digest: bytes
     """Of the data set up to the split; 32 zeros where the file was sealed in order."""
-    after_sha256: bytes
+    after_digest: bytes
     """Of the data set from the split on; likewise."""
+    form: DigestForm = DigestForm.BLAKE3
+    """Of both digests."""
 
     @property
     def has_digests(self) -> bool:
         """False for a file that was sealed in order."""
-        return self.before_sha256 != _NO_DIGEST
+        return self.before_digest != _NO_DIGEST
 
     def to_bytes(self) -> bytes:
         """The preamble."""
-        body = _FORM.pack(
-            _MAGIC,
+        body = _FIELDS.pack(
+            _MAGIC[self.form],
             self.head_bytes,
             self.head_crc,
             self.dataset_bytes,
             self.split_bytes,
             (self.received_at - _EPOCH) // _MICROSECOND,
-            self.before_sha256,
-            self.after_sha256,
+            self.before_digest,
+            self.after_digest,
         )
         return (body + _CRC.pack(zlib.crc32(body))).ljust(PREAMBLE_BYTES, b"\0")
 
@@ -82,28 +89,30 @@ def seal_in_order(*, head: bytes, dataset_bytes: int, received_at: datetime) -> 
         dataset_bytes=dataset_bytes,
         split_bytes=dataset_bytes,
         received_at=received_at,
-        before_sha256=_NO_DIGEST,
-        after_sha256=_NO_DIGEST,
+        before_digest=_NO_DIGEST,
+        after_digest=_NO_DIGEST,
     )
 
 
 def read_seal(file: BinaryIO) -> Seal | None:
     """The seal at the present start of a file; ``None`` if it has none, or half a one."""
     preamble = file.read(PREAMBLE_BYTES)
-    if len(preamble) < PREAMBLE_BYTES or not preamble.startswith(_MAGIC):
+    form = _FORM_OF.get(preamble[:_MAGIC_BYTES])
+    if len(preamble) < PREAMBLE_BYTES or form is None:
         return None
-    (crc,) = _CRC.unpack_from(preamble, _FORM.size)
-    if zlib.crc32(preamble[: _FORM.size]) != crc:
+    (crc,) = _CRC.unpack_from(preamble, _FIELDS.size)
+    if zlib.crc32(preamble[: _FIELDS.size]) != crc:
         return None
-    fields = _FORM.unpack_from(preamble)
+    fields = _FIELDS.unpack_from(preamble)
     return Seal(
         head_bytes=fields[1],
         head_crc=fields[2],
         dataset_bytes=fields[3],
         split_bytes=fields[4],
         received_at=_EPOCH + fields[5] * _MICROSECOND,
-        before_sha256=fields[6],
-        after_sha256=fields[7],
+        before_digest=fields[6],
+        after_digest=fields[7],
+        form=form,
     )
 
 
@@ -123,12 +132,13 @@ def whole_seal(path: Path) -> Seal | None:
             return None
         if not seal.has_digests:
             return seal
-        digests = (_digest(file, seal.split_bytes), _digest(file, seal.dataset_bytes - seal.split_bytes))
-        return seal if digests == (seal.before_sha256, seal.after_sha256) else None
+        behind_bytes = seal.dataset_bytes - seal.split_bytes
+        digests = (_digest(file, seal.split_bytes, seal.form), _digest(file, behind_bytes, seal.form))
+        return seal if digests == (seal.before_digest, seal.after_digest) else None
 
 
-def _digest(file: BinaryIO, length_bytes: int) -> bytes:
-    digest = hashlib.sha256()
+def _digest(file: BinaryIO, length_bytes: int, form: DigestForm) -> bytes:
+    digest = hasher(form)
     while length_bytes > 0 and (step := file.read(min(_STEP_BYTES, length_bytes))):
         digest.update(step)
         length_bytes -= len(step)

@@ -19,7 +19,7 @@ from scp_node.store.batches import take_many
 from scp_node.store.database import Database
 from scp_node.store.former_identities import formerly
 from scp_node.store.priors import PriorRow, priors_of
-from scp_node.store.repetitions import is_own
+from scp_node.store.repetitions import held_in_former_form, is_own
 from scp_node.store.study_rows import StoredInstance, instance_of, require_study, study_of, subject_of
 from scp_node.store.transitions import EventRow, advance, events_of, note
 
@@ -52,6 +52,11 @@ class StudyStore:
     def record(self, instance: ReceivedInstance, now: datetime, *, association_id: int | None = None) -> Reception:
         """Record one instance that lies durably in the spool; see :meth:`record_many`."""
         return self.record_many([instance], now, association_ids=[association_id])[0]
+
+    def held_in_former_form(self, sop_instance_uids: Collection[str]) -> set[str]:
+        """Those of the UIDs whose next arrival must be digested as an earlier version did."""
+        with self._database.reading() as connection:
+            return held_in_former_form(connection, sop_instance_uids)
 
     def record_many(
         self, instances: Sequence[ReceivedInstance], now: datetime, *, association_ids: Sequence[int | None] = ()

@@ -1,7 +1,10 @@
 """A second arrival of a SOP Instance UID: the same, a correction, or a conflict."""
 
+import dataclasses
+
 import pytest
 
+from scp_node.domain.digest import DigestForm, digest_text, form_of
 from scp_node.domain.reception import HeldInstance, compare
 from scp_node.domain.study import Reception
 from tests.node.store_samples import EXPLICIT, IMPLICIT, JPEG_2000, OTHER_STUDY, in_series, received
@@ -48,3 +51,15 @@ def test_another_geometry_is_a_conflict_in_every_transfer_syntax(headers: str, t
 def test_another_place_in_the_hierarchy_is_a_conflict() -> None:
     assert compare(HELD, in_series(received(1, headers="new"), "1.2.3")) is Reception.CONFLICT
     assert compare(HELD, received(1, headers="new", study=OTHER_STUDY)) is Reception.CONFLICT
+
+
+def test_digests_of_two_forms_are_never_compared() -> None:
+    blake3 = dataclasses.replace(received(1), dataset_digest=digest_text(bytes(32), DigestForm.BLAKE3))
+
+    with pytest.raises(ValueError, match="two forms"):
+        compare(HELD, blake3)
+
+
+@pytest.mark.parametrize("form", DigestForm)
+def test_the_form_of_a_digest_is_told_by_its_text(form: DigestForm) -> None:
+    assert form_of(digest_text(bytes(range(32)), form)) is form

@@ -53,7 +53,15 @@ class Site:
     @property
     def spooled(self) -> list[Path]:
         """Files of the spool; those that were made ahead and are empty do not count."""
-        return sorted(path for path in (self.data / "spool").rglob("*.dcm") if path.stat().st_size)
+        return sorted(path for path in (self.data / "spool").rglob("*.dcm") if _byte_count(path))
+
+
+def _byte_count(path: Path) -> int:
+    """Zero also of a file that is gone by now."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def make_site(folder: Path, *, peers: str, receiving: str = "", delivery: str = "", keep_free_gib: float = 0.1) -> Site:

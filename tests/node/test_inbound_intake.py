@@ -1,7 +1,9 @@
 """What is read of an object, which digests it gets, and what becomes of its file."""
 
 import atexit
+import copy
 import dataclasses
+import hashlib
 import itertools
 import os
 import shutil
@@ -25,8 +27,10 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from scp_node.domain.digest import DigestForm, form_of
 from scp_node.domain.study import ReceivedInstance
 from scp_node.errors import IntakeError, MismatchedObjectError, SpoolFullError, UnreadableObjectError
+from scp_node.inbound import digests
 from scp_node.inbound.announcement import Announcement, announcement_of
 from scp_node.inbound.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from scp_node.inbound.examination import examine as examine_file
@@ -508,6 +512,86 @@ def test_the_same_image_compressed_by_an_archive_is_a_correction(
     assert len(files_in(tmp_path)) == 2
     assert not studies.get(dataset.StudyInstanceUID).conflict
     assert "header-corrected" in [row.event for row in studies.events(dataset.StudyInstanceUID)]
+
+
+def take_as_an_earlier_version(database: Database, spool: Spool, sending: Sending) -> None:
+    """Receive and record an object with digests by SHA-256, as a node did before BLAKE3."""
+    key = stored(spool, sending)
+    row = examine_file(spool.path(key), key, sending.announced, Siblings(), DigestForm.SHA256)
+    StudyStore(database).record(row, NOW)
+
+
+def _again(dataset: Dataset, change: str) -> None:
+    if change == "header":
+        dataset.PatientName = "Other^Spelling"
+    if change == "pixels":
+        dataset.PixelData = b"\7\7" * 256
+
+
+@pytest.mark.parametrize("change", ["", "header", "pixels"])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, uid.JPEG2000Lossless, uid.DeflatedExplicitVRLittleEndian])
+def test_what_an_earlier_version_recorded_is_known_again_by_its_own_digests(
+    change: str, syntax: str, database: Database, spool: Spool, tmp_path: Path
+) -> None:
+    dataset = ct_slice(5)
+    # A copy, because it is compressed in place.
+    first = sending_of(part10(copy.deepcopy(dataset), tmp_path / "a.dcm", syntax))
+    _again(dataset, change)
+    second = sending_of(part10(copy.deepcopy(dataset), tmp_path / "b.dcm", syntax))
+    other = sending_of(part10(ct_slice(6, StudyInstanceUID=dataset.StudyInstanceUID), tmp_path / "c.dcm", syntax))
+
+    take_as_an_earlier_version(database, spool, first)
+    take(database, spool, second, other, second)
+
+    studies = StudyStore(database)
+    events = [row.event for row in studies.events(dataset.StudyInstanceUID)]
+    assert bool(studies.get(dataset.StudyInstanceUID).conflict) == (change == "pixels")
+    assert ("header-corrected" in events) == (change == "header")
+    # The second arrival of the changed object is the same as the first one of it.
+    assert len(files_in(tmp_path)) == 2 + bool(change)
+    rows = {row.summary.sop_instance_uid: row for row in studies.instances(dataset.StudyInstanceUID)}
+    assert form_of(rows[first.announced.sop_instance_uid].dataset_digest) is DigestForm.SHA256
+    assert form_of(rows[other.announced.sop_instance_uid].dataset_digest) is DigestForm.BLAKE3
+
+
+@pytest.mark.parametrize("rows", [16, 300])
+def test_a_file_that_an_earlier_version_sealed_is_whole_and_recorded_with_digests_of_today(
+    rows: int, database: Database, spool: Spool, tmp_path: Path
+) -> None:
+    sending = sending_of(part10(ct_slice(5, rows=rows), tmp_path / "a.dcm"))
+    key = stored(spool, sending)
+    seal = spool.seal_of(key)
+    assert seal is not None
+    with spool.path(key).open("r+b") as file:
+        halves = digests.halves(file, seal.head_bytes, seal.split_bytes, DigestForm.SHA256)
+        former = dataclasses.replace(
+            seal, before_digest=halves[0], after_digest=halves[1], form=DigestForm.SHA256
+        ).to_bytes()
+        file.seek(0)
+        file.write(former)
+    assert former.startswith(b"HAI-NODE-SPOOL-1")
+
+    record(database, spool, [])
+
+    (row,) = StudyStore(database).instances(str(pydicom.dcmread(spool.path(key)).StudyInstanceUID))
+    assert row.spool_key == key
+    assert row.dataset_digest == examine(sending).dataset_digest
+    assert row.pixel_digest == examine(sending).pixel_digest
+
+
+def test_a_digest_of_an_earlier_version_is_that_of_its_bytes(tmp_path: Path) -> None:
+    """Computed here by hand, so that rows of an earlier version stay comparable for ever."""
+    dataset = ct_slice(5)
+    sending = sending_of(part10(dataset, tmp_path / "a.dcm"))
+    spool = _scratch_spool()
+    key = stored(spool, sending)
+    row = examine_file(spool.path(key), key, sending.announced, Siblings(), DigestForm.SHA256)
+    spool.remove(key)
+
+    pixels = bytes(dataset.PixelData)
+    assert sending.content.endswith(pixels)
+    before, after = (hashlib.sha256(part).digest() for part in (sending.content[: -len(pixels)], pixels))
+    assert row.dataset_digest == hashlib.sha256(before + after).hexdigest()
 
 
 def test_other_pixels_under_one_uid_are_kept_aside(database: Database, spool: Spool, tmp_path: Path) -> None:

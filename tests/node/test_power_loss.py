@@ -82,6 +82,9 @@ class Remembered:
     def __init__(self) -> None:
         self.instances: dict[str, ReceivedInstance] = {}
 
+    def held_in_former_form(self, sop_instance_uids: Collection[str]) -> set[str]:
+        return set()
+
     def spool_keys(self) -> set[str]:
         return set(self.instances)
 
