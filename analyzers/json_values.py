@@ -18,6 +18,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+_is_finite = math.isfinite
+_TEXT_ONLY = frozenset({str})
 _T = TypeVar("_T")
 _Reader = Callable[[object], object]
 
@@ -43,18 +45,31 @@ def to_json(value: object, *, omit_defaults: bool = False) -> Any:
     """
     if type(value) is str or value is None or isinstance(value, bool):
         return value
+    # Nearly everything is text, a tuple of texts, or a plain number; a call for each would be most of a header's time.
     if isinstance(value, tuple | list):
-        # Nearly everything is text, and a call for each would be most of the time that a header takes.
-        return [item if type(item) is str else to_json(item, omit_defaults=omit_defaults) for item in value]
+        return [
+            item
+            if type(item) is str or (type(item) is float and _is_finite(item))
+            else to_json(item, omit_defaults=omit_defaults)
+            for item in value
+        ]
     if isinstance(value, dict | Mapping):
-        return {str(key): to_json(item, omit_defaults=omit_defaults) for key, item in value.items()}
+        return {
+            str(key): list(item) if _is_texts(item) else to_json(item, omit_defaults=omit_defaults)
+            for key, item in value.items()
+        }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            name: to_json(getattr(value, name), omit_defaults=omit_defaults)
+            name: field if type(field := getattr(value, name)) is str else to_json(field, omit_defaults=omit_defaults)
             for name, default in _defaults_of(type(value)).items()
             if not (omit_defaults and getattr(value, name) == default)
         }
     return _plain_to_json(value)
+
+
+def _is_texts(value: object) -> bool:
+    """A tuple of nothing but text; of one, in most elements of a header."""
+    return type(value) is tuple and _TEXT_ONLY.issuperset(map(type, value))
 
 
 def _plain_to_json(value: object) -> str | int | float:

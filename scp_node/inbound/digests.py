@@ -65,20 +65,22 @@ def geometry_digest(summary: InstanceSummary) -> str:
     return hashlib.sha256(f"{summary.rows}x{summary.columns}|{frames}".encode()).hexdigest()
 
 
-def pixel_digest(value: bytes, summary: InstanceSummary, form: DigestForm) -> str:
+def pixel_digest(value: bytes, geometry: str, summary: InstanceSummary, form: DigestForm) -> str:
     """Digest of pixels with what gives them meaning: geometry, photometry, rescaling.
 
     Parameters
     ----------
     value : bytes
         See :func:`value_digest`; of the same form.
+    geometry : str
+        See :func:`geometry_digest`.
     summary : InstanceSummary
-        Geometry and photometric meaning.
+        Photometric meaning.
     form : DigestForm
         Of the digest.
     """
     digest = hasher(form)
-    digest.update(geometry_digest(summary).encode())
+    digest.update(geometry.encode())
     for keyword in _MEANING:
         number = summary.number(keyword)
         digest.update(f"|{summary.text(keyword) if number is None else _number_text(number)}".encode())

@@ -73,6 +73,7 @@ def examine(
         described = _described(file, seal, announced, siblings)
         before, after, pixels = _digests(file, seal, described.pixels, announced.transfer_syntax_uid, form)
     summary = described.summary
+    geometry = geometry_digest(summary)
     return ReceivedInstance(
         summary=summary,
         identity=described.identity,
@@ -83,8 +84,8 @@ def examine(
         spool_key=spool_key,
         byte_count=seal.head_bytes + seal.dataset_bytes,
         dataset_digest=dataset_digest(before, after, form),
-        pixel_digest=pixel_digest(pixels, summary, form),
-        geometry_digest=geometry_digest(summary),
+        pixel_digest=pixel_digest(pixels, geometry, summary, form),
+        geometry_digest=geometry,
         usable_image=described.usable_image,
     )
 

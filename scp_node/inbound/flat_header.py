@@ -16,6 +16,7 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _STUDY, _SERIES = 0x0020000D, 0x0020000E
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_FIRST_PIXELS = min(_PIXELS)
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS = frozenset({_ITEM, _ITEM_END, _SEQUENCE_END})
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -133,7 +134,17 @@ class _Walk:
     def to_pixels(self, *, is_all: bool) -> tuple[int, int] | None:
         """Offset and length of the value of Pixel Data; ``None`` at the end of a data set without."""
         content, position, last_tag, found = self._content, 0, 0, self._found
+        short_vrs = _SHORT_VRS if self._explicit else frozenset()
         while position < len(content):
+            # Most elements are of the short form, and a call for each would be half of the time of the walk.
+            if position + _SHORT_FORM.size <= len(content):
+                group, number, vr, length = _SHORT_FORM.unpack_from(content, position)
+                tag = group << 16 | number
+                if vr in short_vrs and last_tag < tag < _FIRST_PIXELS:
+                    begin, value, position = position, position + _SHORT_FORM.size, position + _SHORT_FORM.size + length
+                    found[tag] = begin, value, position
+                    last_tag = tag
+                    continue
             tag, length, value = self._element(position, explicit=self._explicit)
             if tag <= last_tag or tag in _DELIMITERS:
                 raise _GiveUpError

@@ -26,8 +26,9 @@ CAPACITY_BYTES = 1 << 20
 LONGEST_WAIT_S = 10.0
 """For room in a full pipe; then the notice is given up and the recorder looks for itself."""
 
-GATHER_S = 0.05
-"""Notices that come within this time are acted on together: every commit costs the disk as much as an object does."""
+GATHER_S = 0.2
+"""Notices that come within this time are acted on together: every commit costs the disk as much as an object does, and
+the processor as much as recording ten of them."""
 
 _SET_PIPE_SIZE = 1031
 """F_SETPIPE_SZ (Linux)."""

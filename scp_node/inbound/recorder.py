@@ -39,7 +39,7 @@ from scp_node.store.refusals import Refusals
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
 
-MOST_AT_ONCE = 100
+MOST_AT_ONCE = 200
 """Objects in one commit: enough to share its cost, few enough that nobody else waits long for the database."""
 LOOK_S = 1.0
 LEASE_S = 60.0
@@ -218,6 +218,9 @@ class Recorder:
                     some_lost = True
                 case _:
                     assert_never(notice)
+        for one in stored:
+            # All at once: one after the other each would wait for the disk.
+            self._spool.fetch_head(one.spool_key)
         # In this order: if one fails all are tried again, and only counting is not the same when done twice.
         self._record(stored)
         self._forget(ended)

@@ -678,10 +678,10 @@ def test_an_object_that_breaks_the_examination_is_set_aside_and_the_others_recor
 ) -> None:
     good, bad = (sending_of(part10(ct_slice(number), tmp_path / f"{number}.dcm")) for number in (1, 2))
 
-    def breaking(path: Path, key: str, announced: Announcement, siblings: Siblings) -> ReceivedInstance:
+    def breaking(path: Path, key: str, announced: Announcement, *rest: Any) -> ReceivedInstance:
         if announced == bad.announced:
             raise ZeroDivisionError
-        return examine_file(path, key, announced, siblings)
+        return examine_file(path, key, announced, *rest)
 
     monkeypatch.setattr("scp_node.inbound.recorder.examine", breaking)
     take(database, spool, bad, good)
@@ -698,9 +698,9 @@ def test_what_a_look_found_is_not_examined_again_when_its_notice_is_read(
     """Else a recorder that fell behind once does everything twice from then on, and never catches up."""
     examined_keys: list[str] = []
 
-    def counting(path: Path, key: str, announced: Announcement, siblings: Siblings) -> ReceivedInstance:
+    def counting(path: Path, key: str, *rest: Any) -> ReceivedInstance:
         examined_keys.append(key)
-        return examine_file(path, key, announced, siblings)
+        return examine_file(path, key, *rest)
 
     monkeypatch.setattr("scp_node.inbound.recorder.examine", counting)
     sendings = [sending_of(part10(ct_slice(number), tmp_path / f"{number}.dcm")) for number in range(5)]

@@ -335,3 +335,14 @@ def test_a_disk_that_breaks_under_a_direct_write_is_not_asked_again(
 
     assert len(calls) == 1
     assert files_below(tmp_path) == []
+
+
+def test_the_head_of_a_file_that_is_gone_is_fetched_in_vain(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    key = kept(spool, b"x")
+    spool.fetch_head(key)
+    spool.remove(key)
+
+    spool.fetch_head(key)
+
+    assert files_below(tmp_path) == []
