@@ -22,6 +22,8 @@ LARGEST_BYTES = (2 << 20) + (64 << 10)
 LEAST_DIRECT_BYTES = 64 << 10
 """Smaller files are written in the usual way: they are soon read again, by the recorder, and are copied quickly."""
 _MOST_KEPT = 8
+_MOST_PARTS = 512
+"""Buffers in one system call; Linux takes 1,024."""
 
 
 class FileImage:
@@ -95,3 +97,17 @@ def _write(descriptor: int, whole: memoryview) -> None:
     done = 0
     while done < len(whole):
         done += os.pwrite(descriptor, whole[done:], done)
+
+
+def write_all(descriptor: int, parts: Sequence[bytes | bytearray | memoryview]) -> None:
+    """Append every byte; a call may take less than it was given."""
+    waiting = [memoryview(part) for part in parts if len(part)]
+    while waiting:
+        taken = os.writev(descriptor, waiting[:_MOST_PARTS])
+        done = 0
+        while done < len(waiting) and taken >= len(waiting[done]):
+            taken -= len(waiting[done])
+            done += 1
+        del waiting[:done]
+        if taken:
+            waiting[0] = waiting[0][taken:]

@@ -18,14 +18,12 @@ from typing import BinaryIO, Final, Self
 from scp_node.durability import sync_folder
 from scp_node.errors import SpoolFullError
 from scp_node.store.blanks import SUFFIX, Blank, Blanks
-from scp_node.store.file_image import FileImage, FileImages
+from scp_node.store.file_image import FileImage, FileImages, write_all
 from scp_node.store.seal import Seal, whole_seal
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _GIB = 1024**3
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_MOST_PARTS = 512
-"""Buffers in one system call; Linux takes 1,024."""
 _RESUME_FRACTION = 0.02
 """Of the quota, or of the disk where that is smaller: once full, the spool takes objects again when so much is free.
 Without this a full spool would take one object after each purge, and break every study in two."""
@@ -69,7 +67,7 @@ class SpoolFile:
         """
         self._count(sum(map(len, parts)))
         try:
-            _write_all(self._descriptor, parts)
+            write_all(self._descriptor, parts)
         except OSError as fault:
             raise self._refusal(fault) from fault
 
@@ -226,7 +224,7 @@ class Spool:
         if _KEY.fullmatch(spool_key) is None:
             msg = f"{spool_key!r} is no spool key"
             raise ValueError(msg)
-        return self._folder / spool_key[:2] / f"{spool_key}{SUFFIX}"
+        return Path(f"{self._folder}/{spool_key[:2]}/{spool_key}{SUFFIX}")
 
     def remove(self, spool_key: str) -> None:
         """Remove a file; one that is gone already is fine."""
@@ -382,20 +380,6 @@ class Spool:
         if now_s - self._free_asked_at_s >= _ASK_FREE_AGAIN_S:
             self._free_bytes, self._free_asked_at_s = self.free_bytes, now_s
         return min(self._quota_bytes - self._measured_bytes, self._free_bytes - self._keep_free_bytes)
-
-
-def _write_all(descriptor: int, parts: Sequence[bytes | bytearray | memoryview]) -> None:
-    """Write every byte; a call may take less than it was given."""
-    waiting = [memoryview(part) for part in parts if len(part)]
-    while waiting:
-        taken = os.writev(descriptor, waiting[:_MOST_PARTS])
-        done = 0
-        while done < len(waiting) and taken >= len(waiting[done]):
-            taken -= len(waiting[done])
-            done += 1
-        del waiting[:done]
-        if taken:
-            waiting[0] = waiting[0][taken:]
 
 
 def _sync_file_system(descriptor: int) -> None:
