@@ -1,6 +1,7 @@
 """`make soak`: very many objects over very many associations, and very many kills; leaves ``docs/benchmarks/soak``.
 
-Both parts can be run alone and shorter; the table says how much was run.
+Both parts can be run alone and shorter; the table says how much was run. Of a part that is left out the rows of the
+last table stay.
 """
 
 from __future__ import annotations
@@ -224,8 +225,23 @@ def _reported(name: str, value: float) -> Line:
     return Line(name=name, value=value, must=None, aim=None, holds=None)
 
 
-def write(lines: Sequence[Line], folder: Path, *, extent: str) -> None:
+def kept(folder: Path, *, kills: bool) -> list[Line]:
+    """The rows of one part in the last table; none if there is no table."""
+    table = folder / "soak.json"
+    rows = json.loads(table.read_text(encoding="utf-8"))["rows"] if table.exists() else []
+    return [Line(**row) for row in rows if row["name"].startswith("kills") == kills]
+
+
+def extent_of(lines: Sequence[Line]) -> str:
+    """How much was run, as a sentence."""
+    values = {line.name: line.value for line in lines}
+    is_whole = values.get("objects acknowledged", 0) >= WHOLE_OBJECTS and values.get("kills", 0) >= WHOLE_KILLS
+    return "The whole run." if is_whole else "A REDUCED run: the whole one has 200,000 objects and 1,000 kills."
+
+
+def write(lines: Sequence[Line], folder: Path) -> None:
     """Leave ``soak.md`` and ``soak.json``."""
+    extent = extent_of(lines)
     now, machine = f"{datetime.now(UTC):%Y-%m-%d}", _machine()
     told = {"rows": [asdict(line) for line in lines], "machine": machine, "date": now, "runs": 1}
     text = [
@@ -276,7 +292,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "benchmarks")
     options = parser.parse_args(arguments)
     associations = options.associations or max(1, options.objects // (WHOLE_OBJECTS // WHOLE_ASSOCIATIONS))
-    lines: list[Line] = []
+    load = kept(options.out, kills=False) if not options.objects else []
+    deaths = kept(options.out, kills=True) if not options.kills else []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         if options.objects:
@@ -287,15 +304,14 @@ def main(arguments: Sequence[str]) -> int:
                 associations=associations,
                 senders=options.senders,
             )
-            lines += _endurance_lines(found, options.objects, associations)
+            load = _endurance_lines(found, options.objects, associations)
         if options.kills:
             outcome = kill_often(
                 _site(work / "kills"), work / "kills.journal", kills=options.kills, senders=3, seed=options.seed
             )
-            lines += _kill_lines(outcome, options.kills)
-    is_whole = options.objects >= WHOLE_OBJECTS and options.kills >= WHOLE_KILLS
-    extent = "The whole run." if is_whole else "A REDUCED run: the whole one has 200,000 objects and 1,000 kills."
-    write(lines, options.out, extent=extent)
+            deaths = _kill_lines(outcome, options.kills)
+    lines = [*load, *deaths]
+    write(lines, options.out)
     failing = [line.name for line in lines if line.holds is False]
     print(f"{len(lines)} rows, failing: {', '.join(failing) or 'none'}")
     return 1 if failing else 0
