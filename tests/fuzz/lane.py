@@ -141,7 +141,10 @@ def run(stream: bytes, piece_bytes: int) -> tuple[list[tuple[str, bytes]], list[
         association._accepted_cx[context_id] = context
     line = MemorySocket(stream, piece_bytes)
     pace = Pace(silence_s=60.0, grace_s=3600.0, least_bytes_per_s=1.0)
-    association.set_socket(Wire(association, cast("socket.socket", line), b"", pace))
+    made = Wire(association, cast("socket.socket", line), b"", pace)
+    # It has no descriptor that could be read or written past it.
+    made._is_plain = False
+    association.set_socket(made)
     association.is_established = True
     dul = association.dul
     assert isinstance(dul, StreamingProvider)
