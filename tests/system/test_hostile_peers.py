@@ -233,7 +233,9 @@ def test_one_who_never_reads_our_answers_is_cut_off_and_holds_nobody_up(scene: S
             # More than both ends' buffers hold.
             threading.Thread(target=peer.send_what_is_taken, args=(echo_requests(200_000),), daemon=True).start()
         honest_study(scene, tmp_path)
-        # While they are still there, and have read nothing.
+        # While they are still there, and have read nothing. Answers first have to fill the buffers.
+        watch = Watch(scene.receiver.process.pid)
+        assert eventually(lambda: watch.look().threads <= scene.threads_at_rest + 2, within_s=100.0)
         assert_nothing_is_left(scene)
 
 
