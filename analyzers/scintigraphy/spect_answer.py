@@ -125,12 +125,19 @@ def _finding(focus: SpectFocus) -> Finding:
         sentence=(
             f"{label_of(focus)}: {focus.words}; {focus.volume_ml:.0f} ml, "
             f"{100 * focus.share_fraction:.1f} % of the liver's counts, peak {focus.peak_fraction:.2f} of the "
-            "liver's mean."
+            f"liver's mean.{_doubt(focus)}"
         ),
         subject=focus.name,
         site=focus.site,
         evidence=("extrahepatic_share", "extrahepatic_peak"),
     )
+
+
+def _doubt(focus: SpectFocus) -> str:
+    """What a peak that is not surely a focus of its own may be; empty where that is not in question."""
+    if focus.stands_out or focus.where.origin is Origin.DEVICE:
+        return ""
+    return " It does not stand out clearly: it may be a part of the liver that the CT's outline misses, or noise."
 
 
 def certain_places(spect: SpectReading | None) -> tuple[str, ...]:

@@ -72,6 +72,8 @@ class SpectFocus:
         Clear of the liver on a CT, high above the threshold, and without another explanation.
     probability : float
         Of being no part of the liver and no noise; without a CT it is not judged, and 1.
+    stands_out : bool
+        Whether the probability is that of a sure focus.
     """
 
     name: str
@@ -84,6 +86,7 @@ class SpectFocus:
     where: Site
     certain: bool = False
     probability: float = 1.0
+    stands_out: bool = True
 
     @property
     def words(self) -> str:
@@ -318,5 +321,6 @@ def _measured(search: _Search, mask: NDArray[np.bool_], place: tuple[int, ...], 
 
 def _settled(focus: SpectFocus, kidneys: bool, thresholds: Thresholds) -> SpectFocus:
     where = doubted_beside_kidneys(focus.where, kidneys)
-    sure = focus.certain and focus.probability >= thresholds.sure_focus_probability
-    return replace(focus, where=where, certain=sure and where.origin is Origin.EXTRAHEPATIC)
+    sure = focus.probability >= thresholds.sure_focus_probability
+    certain = sure and focus.certain and where.origin is Origin.EXTRAHEPATIC
+    return replace(focus, where=where, certain=certain, stands_out=sure)

@@ -24,8 +24,8 @@ _POCKET_MM, _POCKET_DEPTH_MM = 20.0, 40.0
 _BESIDE_PUMP_MM = 35.0
 _TIP_PEAK_FRACTION = 0.5
 _CATHETER_ABOVE_HU, _CATHETER_REACH_MM, _UNENHANCED_LIVER_HU = 130.0, 8.0, 75.0
-"""A radiopaque catheter of 2 mm, averaged over a voxel of 5 mm, adds 100 HU and more; its place is known to the breath
-between both scans. Derived. An unenhanced liver has 59 +- 11 HU (Boyce et al., AJR)."""
+"""No tissue but bone and chalk is so dense without contrast; the place is known to the breath between both scans.
+Derived. An unenhanced liver has 59 +- 11 HU (Boyce et al., AJR)."""
 _WALL_MM = 20.0
 _COMPACT_ML = 9.0
 """A point blurred to 20 mm has 4 ml above half its peak, and to 25 mm 8 ml: below, a focus is as small as a tip."""
@@ -112,9 +112,14 @@ def _dense_beside(mask_zyx: NDArray[np.bool_], volume: Volume, organs: CtOrgans)
     """Whether the CT shows a catheter or clip at a focus; with contrast medium every vessel is as dense."""
     if float(np.median(organs.hu_zyx[organs.liver_zyx])) > _UNENHANCED_LIVER_HU:
         return False
-    steps = tuple(2 * max(1, round(_CATHETER_REACH_MM / step)) + 1 for step in volume.spacing_zyx_mm)
-    near = ndimage.binary_dilation(mask_zyx, np.ones(steps, np.bool_))
-    return float(organs.hu_zyx[near].max()) > _CATHETER_ABOVE_HU
+    # On the CT's own voxels: averaged to those of the SPECT, a thread of 2 mm in fat is no denser than muscle.
+    ct = organs.ct
+    indices = ct.to_indices_zyx(volume.to_lps_mm(np.argwhere(mask_zyx).astype(np.float64)))
+    reach = _CATHETER_REACH_MM / np.asarray(ct.spacing_zyx_mm)
+    first = np.maximum(np.floor(indices.min(axis=0) - reach), 0).astype(np.intp)
+    last = np.ceil(indices.max(axis=0) + reach).astype(np.intp) + 1
+    part = ct.voxels_zyx[tuple(slice(int(low), max(int(high), 0)) for low, high in zip(first, last, strict=True))]
+    return bool(part.size) and float(part.max()) > _CATHETER_ABOVE_HU
 
 
 def _is_like_a_tip(at: Landmarks3d) -> bool:

@@ -1,5 +1,6 @@
 """Reading a reconstructed SPECT."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nrrd
@@ -110,6 +111,15 @@ def test_uptake_like_a_kidney_stays_in_conclusion_segments_and_numbers() -> None
     assert "spect-physiologic-1" in {segment.name for segment in spect_segments(reading)}
     assert any(one.subject == "spect-physiologic-1" for one in spect_measurements(reading))
     assert any("kidney" in finding.sentence for finding in spect_findings(reading))
+
+
+def test_a_focus_that_does_not_stand_out_says_what_else_it_may_be() -> None:
+    reading = reading_of(scene(((90.0, -30.0, -20.0), 15.0, 60.0)))
+    (sure,) = reading.foci
+    doubtful = replace(reading, foci=(replace(sure, stands_out=False),))
+
+    assert "a part of the liver" in spect_findings(doubtful)[0].sentence
+    assert "a part of the liver" not in spect_findings(reading)[0].sentence
 
 
 def test_flipping_the_planes_changes_nothing_in_the_patient() -> None:
