@@ -10,6 +10,7 @@ from analyzers.contract import Assessed, Measurement
 from analyzers.scintigraphy.spect_numbers import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
 
 _COLUMNS = 66
+_BOLD_COLUMNS = 51
 _MARKS = {"spect-focus": "F", "spect-physiologic": "P", "spect-device": "D"}
 _MOST_FOCI = 8
 
@@ -22,7 +23,7 @@ def mark_of(name: str) -> str:
 
 def legend_lines(result: Assessed, *, fused: bool) -> list[tuple[str, bool]]:
     """Lines in order; true for those set in bold. A tab parts the name of a number from its value."""
-    lines = [(text, True) for text in _wrapped(result.conclusion, 58)]
+    lines = [(text, True) for text in _wrapped(result.conclusion, _BOLD_COLUMNS)]
     lines += [("", False)]
     lines += [(text, False) for text in _numbers(result)]
     foci = [text for finding in result.findings if finding.subject for text in _focus(finding.subject, result)]
