@@ -9,7 +9,7 @@ from pathlib import Path
 import highdicom as hd
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import UID, Comprehensive3DSRStorage, SegmentationStorage
+from pydicom.uid import UID, BasicTextSRStorage, Comprehensive3DSRStorage, SegmentationStorage
 
 from analyzers.phantoms.__main__ import make_phantom
 from analyzers.phantoms.request import PhantomRequest
@@ -49,7 +49,9 @@ def test_a_spect_ct_is_answered_by_a_report_and_by_segmentations_on_both_grids(
     segmentations = [hd.seg.segread(path) for path in of_class(objects, {SegmentationStorage})]
 
     assert isinstance(document, hd.sr.Comprehensive3DSR)
-    assert "SPECT/CT stomach" in sr_text(document)
+    assert "Finding Site: Stomach" in sr_text(document)
+    (words,) = of_class(objects, {BasicTextSRStorage})
+    assert "Extrahepatic activity suspected: SPECT/CT stomach" in sr_text(dcmread(words))
     pointed_at = {
         reference.ReferencedSOPInstanceUID
         for one in segmentations
