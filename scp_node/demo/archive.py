@@ -25,6 +25,7 @@ from scp_node.dimse.text import text_of
 from scp_node.domain.identifiers import is_uid
 from scp_node.inbound.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from scp_node.journal import journal
+from scp_node.outbound.pause import Pause
 
 _ALL_COMMITTED, _SOME_FAILED = 1, 2
 """Event Type IDs of a commitment report (PS3.4 J.3.3)."""
@@ -135,5 +136,6 @@ class Archive:
             journal("demo").warning("the node took no commitment report", port=port)
             return
         event_type = _SOME_FAILED if missing else _ALL_COMMITTED
-        link.send_n_event_report(report, event_type, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
+        with Pause.held(link):
+            link.send_n_event_report(report, event_type, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
         link.release()

@@ -19,6 +19,8 @@ between two messages and which it looks up for each wait; ``_serve_request``, lo
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pynetdicom.association import Association
@@ -47,6 +49,16 @@ class Pause(threading.Event):
         link._reactor_checkpoint = pause  # noqa: SLF001
         pause._await()
         return pause
+
+    @classmethod
+    @contextmanager
+    def held(cls, link: Association) -> Iterator[None]:
+        """Stop the reactor of an established association for the time of the block."""
+        pause = cls.of(link)
+        try:
+            yield
+        finally:
+            pause.end()
 
     def release(self, *, within_s: float) -> None:
         """Release the association after our response to what is being served; abort it if that takes too long."""

@@ -24,6 +24,7 @@ from scp_node.errors import StoreError
 from scp_node.inbound.guard import Admit
 from scp_node.inbound.ledger import Call
 from scp_node.inbound.reports import MAX_INFORMATION_BYTES, MOST_USELESS, CommitmentReports
+from scp_node.outbound.pause import Pause
 from scp_node.store import deliveries as store_module
 from scp_node.store import tables
 from scp_node.store.database import Database
@@ -76,7 +77,8 @@ def _reference(sop_instance_uid: str, **more: int) -> Dataset:
 
 def told(link: Association, information: Dataset) -> int | None:
     """Status of the answer to a report; ``None`` if there is none."""
-    status, _ = link.send_n_event_report(information, 2, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
+    with Pause.held(link):
+        status, _ = link.send_n_event_report(information, 2, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
     return int(status.Status) if "Status" in status else None
 
 
@@ -105,7 +107,8 @@ def test_nobody_can_ask_us_to_commit_to_storage(roles: list[object], receiver: R
     with association(receiver.port, contexts, calling="PACS", roles=roles) as link:
         if STORAGE_COMMITMENT in [one.abstract_syntax for one in link.accepted_contexts]:
             asked = report(generate_uid(), ["1.2.3"])
-            status, _ = link.send_n_action(asked, 1, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
+            with Pause.held(link):
+                status, _ = link.send_n_action(asked, 1, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
             assert status.Status != 0x0000
 
 

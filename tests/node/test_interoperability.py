@@ -21,6 +21,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 
 from scp_node.demo.orthanc import Orthanc
+from scp_node.outbound.pause import Pause
 from scp_node.store.database import Database
 from scp_node.store.seal import whole_seal
 from scp_node.store.studies import StudyStore
@@ -372,7 +373,8 @@ def test_the_library_s_own_sender_is_stored_to_the_byte(
     entity.add_requested_context(uid.CTImageStorage, UID(syntax))
     link = entity.associate("127.0.0.1", receiver.port, ae_title="HAI_NODE")
     assert link.is_established
-    statuses = [link.send_c_store(file).Status for file in files]
+    with Pause.held(link):
+        statuses = [link.send_c_store(file).Status for file in files]
     link.release()
 
     assert statuses == [0x0000] * 3

@@ -188,7 +188,7 @@ def test_who_takes_too_long_over_a_report_is_not_waited_for(reporting: tuple[int
         return 0x0000, None
 
     proposals = [(STORAGE_COMMITMENT, ImplicitVRLittleEndian)]
-    impatient = replace(terms(port), response_timeout_s=0.2)
+    impatient = replace(terms(port), response_timeout_s=3.0)
     with linked(impatient, proposals, handlers=[(evt.EVT_N_EVENT_REPORT, take_for_ever)]) as link:
         link.let_peer_ask()
         assert being_served.wait(5)

@@ -16,6 +16,7 @@ from pynetdicom import AE
 from scp_node import tls
 from scp_node.errors import SettingsError
 from scp_node.outbound.echo import echo
+from scp_node.outbound.pause import Pause
 from scp_node.settings import TlsSettings, load_settings
 from tests.hostile.raw_peer import (
     ANSWER_S,
@@ -269,7 +270,8 @@ def test_the_library_s_own_sender_goes_through_tls(
     entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
     link = entity.associate("127.0.0.1", tls_port, ae_title="HAI_NODE", tls_args=(context, "127.0.0.1"))
     assert link.is_established
-    assert link.send_c_store(large).Status == SUCCESS
+    with Pause.held(link):
+        assert link.send_c_store(large).Status == SUCCESS
     link.release()
     (stored,) = set(site.spooled) - before
     assert dataset_bytes(stored) == dataset_bytes(large)

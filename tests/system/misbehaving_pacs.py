@@ -30,6 +30,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from scp_node.dimse.services import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE, STUDY_ROOT_FIND, VERIFICATION
 from scp_node.inbound.contexts import STORAGE_CLASSES
+from scp_node.outbound.pause import Pause
 
 NO_SUCH_INSTANCE = 0x0112
 SYNTAXES: list[str] = [
@@ -195,7 +196,8 @@ class MisbehavingPacs:
 
     def _forward(self, part10: bytes) -> None:
         dataset = pydicom.dcmread(BytesIO(part10))
-        with self._to_node([(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)]) as link:
+        contexts = [(str(dataset.SOPClassUID), str(dataset.file_meta.TransferSyntaxUID))]
+        with self._to_node(contexts) as link, Pause.held(link):
             link.send_c_store(dataset)
 
     def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
@@ -274,7 +276,9 @@ class MisbehavingPacs:
         if missing:
             report.FailedSOPSequence = missing
         event_type = 2 if missing else 1
-        link.send_n_event_report(report, event_type, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
+        # Without it the library's reactor may take the answer for a request, and what follows is lost.
+        with Pause.held(link):
+            link.send_n_event_report(report, event_type, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
 
     @contextlib.contextmanager
     def _to_node(self, contexts: list[tuple[str, str]], *, provider: bool = False) -> Iterator[Association]:
