@@ -225,6 +225,6 @@ def _ct_limitations(reading: SpectReading, thresholds: Thresholds) -> list[str]:
     elif perfusion is not None:
         said.append(
             "Right and left lobe are divided by a plane through the caval foramen at 75 degrees to the frontal plane, "
-            "not by vessels; it is wrong after resection or growth of a lobe."
+            "moved to where the uptake steps, not by vessels; it is wrong after resection or growth of a lobe."
         )
     return said

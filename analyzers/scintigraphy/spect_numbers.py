@@ -13,7 +13,8 @@ from analyzers.scintigraphy.tumor_ratio import TumorRatio
 
 LIVER_SEGMENT, CT_LIVER_SEGMENT, LUNGS_SEGMENT = "perfused-liver", "ct-liver", "ct-lungs"
 LOBE_SEGMENTS = {"right": "right-lobe", "left": "left-lobe"}
-_FISSURE = "Plane from caval foramen, 75 deg to the frontal plane"
+_FISSURE = "Plane from caval foramen, moved to a step of uptake"
+_SPLIT = "Blur corrected at the plane between the lobes (GTM)"
 _PERCENTS = (10, 20, 40)
 
 
@@ -133,7 +134,7 @@ def _perfusion_numbers(perfusion: Perfusion) -> list[Measurement]:
 
 def _lobe_numbers(lobe: Lobe, *, split: bool) -> list[Measurement]:
     name = LOBE_SEGMENTS[lobe.side]
-    remark = "the lobes are divided by rule, not by vessels; after resection or growth of a lobe it does not hold"
+    remark = "the lobes are divided by rule or by a step of uptake, not by vessels; growth of a lobe breaks the rule"
     numbers = [measurement("lobe_volume", lobe.volume_ml, name, method=_FISSURE, grade=Grade.LIMITED, remark=remark)]
     if not split:
         return numbers
@@ -143,7 +144,7 @@ def _lobe_numbers(lobe: Lobe, *, split: bool) -> list[Measurement]:
             lobe.activity_fraction,
             name,
             uncertainty=lobe.activity_error,
-            method=_FISSURE,
+            method=_SPLIT,
             grade=Grade.LIMITED,
             remark=f"{remark}; the interval moves the plane",
         ),

@@ -18,6 +18,7 @@ from analyzers.ct_anatomy.cage import room_for_liver
 from analyzers.ct_anatomy.liver import Anatomy, LiverSeed, find_liver, find_liver_seed
 from analyzers.ct_anatomy.patient_grid import PatientGrid, field_on_source, mask_on_source
 from analyzers.ct_anatomy.survey import survey_trunk
+from analyzers.scintigraphy.spect_fissure import left_of_rule_mm
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.volume import Volume
 
@@ -49,8 +50,8 @@ class CtOrgans:
     ct : Volume
     liver_zyx, lungs_zyx, body_zyx : (z, y, x) bool
         On the SPECT; the liver after the shift.
-    right_zyx : (z, y, x) bool
-        Right of the plane between the lobes.
+    left_of_rule_mm_zyx : (z, y, x) float32
+        How far left of the plane by rule between the lobes a voxel lies.
     hu_zyx : (z, y, x) float32
         Attenuation on the SPECT's grid.
     liver_on_ct_zyx, lungs_on_ct_zyx : (z, y, x) bool
@@ -67,7 +68,7 @@ class CtOrgans:
     liver_zyx: NDArray[np.bool_]
     lungs_zyx: NDArray[np.bool_]
     body_zyx: NDArray[np.bool_]
-    right_zyx: NDArray[np.bool_]
+    left_of_rule_mm_zyx: NDArray[np.float32]
     hu_zyx: NDArray[np.float32]
     liver_on_ct_zyx: NDArray[np.bool_]
     lungs_on_ct_zyx: NDArray[np.bool_]
@@ -122,7 +123,7 @@ def organs_from_ct(
         liver_zyx=liver,
         lungs_zyx=lungs & ~liver,
         body_zyx=field_on_source(anatomy.body.mask_zyx.astype(np.float32), anatomy.grid, spect) >= 0.5,
-        right_zyx=right_of_main_fissure(anatomy, spect, 0.0),
+        left_of_rule_mm_zyx=left_of_rule_mm(anatomy, spect, liver),
         hu_zyx=np.asarray(field_on_source(shown, anatomy.grid, spect) - np.float32(1024.0), np.float32),
         liver_on_ct_zyx=liver_on_ct,
         lungs_on_ct_zyx=mask_on_source(lungs_on_grid, anatomy.grid, ct) & ~liver_on_ct,
@@ -178,37 +179,6 @@ def on_patient_grid(mask_zyx: NDArray[np.bool_], spect: Volume, grid: PatientGri
     found = np.zeros(len(indices), np.bool_)
     found[inside] = mask_zyx[tuple(nearest[inside].T)]
     return found.reshape(grid.hu_zyx.shape)
-
-
-_CAVA_RIGHT_OF_SPINE_MM = 25.0
-_CAVA_BEFORE_SPINE_MM = 15.0
-_FISSURE_DEG = 15.0
-"""The main fissure runs from the vena cava to the gallbladder's bed (Cantlie 1897), 75 degrees to the frontal plane
-(Bismuth, World J Surg 1982); the foramen of the vena cava lies 2 to 3 cm right of the midline (textbooks of anatomy),
-the vein before the right front of the vertebral body."""
-
-
-def right_of_main_fissure(anatomy: Anatomy, spect: Volume, moved_left_mm: float) -> NDArray[np.bool_]:
-    """Voxels of the SPECT right of the plane between the lobes.
-
-    Parameters
-    ----------
-    anatomy : Anatomy
-        Gives the place of the spine in every plane.
-    spect : Volume
-    moved_left_mm : float
-        How far to move the plane to the patient's left, for its uncertainty.
-    """
-    grid = anatomy.grid
-    seen = anatomy.spine.seen if anatomy.spine.seen.any() else np.ones_like(anatomy.spine.seen)
-    points = spect.to_lps_mm(np.argwhere(np.ones(spect.voxels_zyx.shape, np.bool_)).astype(np.float64))
-    z = np.clip((points[:, 2] - grid.origin_lps_mm[2]) / grid.spacing_mm, 0, len(seen) - 1)
-    planes = np.arange(len(seen), dtype=np.float64)
-    spine_x_mm = grid.origin_lps_mm[0] + grid.spacing_mm * np.interp(z, planes[seen], anatomy.spine.x[seen])
-    front_y_mm = grid.origin_lps_mm[1] + grid.spacing_mm * np.interp(z, planes[seen], anatomy.spine.front_y[seen])
-    forward_mm = (front_y_mm - _CAVA_BEFORE_SPINE_MM) - points[:, 1]
-    plane_x_mm = spine_x_mm - _CAVA_RIGHT_OF_SPINE_MM - np.tan(np.radians(_FISSURE_DEG)) * forward_mm + moved_left_mm
-    return np.asarray(points[:, 0] < plane_x_mm, np.bool_).reshape(spect.voxels_zyx.shape)
 
 
 def _without_air_round(ct: Volume, thresholds: Thresholds) -> Volume:

@@ -1,7 +1,7 @@
 """SPECT/CT: how much of the liver is perfused, how the activity is split between the lobes, and what reaches the lungs.
 
-Everything here needs parenchyma from the CT and a SPECT corrected for attenuation. The lobes are divided by the plane
-of the main fissure as ``spect_organs.right_of_main_fissure`` lays it; intervals move that plane.
+Everything here needs parenchyma from the CT and a SPECT corrected for attenuation. The lobes are divided at the main
+fissure as ``spect_fissure`` lays it; ``spect_split`` says how the activity divides there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from analyzers.scintigraphy.spect_organs import CtOrgans, right_of_main_fissure
+from analyzers.scintigraphy.spect_fissure import lay_fissure
+from analyzers.scintigraphy.spect_organs import CtOrgans
+from analyzers.scintigraphy.spect_split import ActivitySplit, split_activity
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.volume import Volume
 
@@ -37,9 +39,9 @@ class Lobe:
     volume_ml, volume_fraction : float
         On the CT's liver; the share of the whole liver.
     activity_fraction, activity_error : float
-        Share of the liver's counts, and half its 95 % interval.
+        Share of the liver's activity, and half its 95 % interval.
     perfusion_index : float
-        Share of counts over share of volume.
+        Share of activity over share of volume.
     level : float
         Median counts in the core.
     covered_fractions : three float
@@ -121,15 +123,12 @@ def measure_perfusion(
     """
     counts = np.maximum(volume.voxels_zyx.astype(np.float64), 0.0)
     reference = float(np.percentile(counts[organs.liver_zyx], 95))
-    errors = [
-        abs(
-            _split(counts, organs, right_of_main_fissure(organs.anatomy, volume, moved))
-            - _split(counts, organs, organs.right_zyx)
-        )
-        for moved in (-thresholds.fissure_error_mm, thresholds.fissure_error_mm)
-    ]
+    fissure = lay_fissure(counts, organs.liver_zyx, organs.left_of_rule_mm_zyx, volume.spacing_zyx_mm, thresholds)
+    right_zyx = organs.left_of_rule_mm_zyx < fissure.moved_left_mm
+    split = split_activity(volume, counts, organs, fissure, foci_zyx, thresholds)
     right, left = (
-        _lobe(side, volume, counts, organs, reference, max(errors), thresholds) for side in ("right", "left")
+        _lobe(side, volume, counts, organs, organs.liver_zyx & where, reference, split, thresholds)
+        for side, where in (("right", right_zyx), ("left", ~right_zyx))
     )
     right, left = _judged(right, left, thresholds), _judged(left, right, thresholds)
     covered = _covered(counts, organs.liver_zyx, reference)
@@ -143,24 +142,18 @@ def measure_perfusion(
     )
 
 
-def _split(counts: NDArray[np.float64], organs: CtOrgans, right_zyx: NDArray[np.bool_]) -> float:
-    total = float(counts[organs.liver_zyx].sum())
-    return float(counts[organs.liver_zyx & right_zyx].sum()) / max(total, 1e-9)
-
-
 def _lobe(
     side: str,
     volume: Volume,
     counts: NDArray[np.float64],
     organs: CtOrgans,
+    mask: NDArray[np.bool_],
     reference: float,
-    error: float,
+    split: ActivitySplit,
     thresholds: Thresholds,
 ) -> Lobe:
-    where = organs.right_zyx if side == "right" else ~organs.right_zyx
-    mask = organs.liver_zyx & where
     share = float(mask.sum()) / max(1, int(organs.liver_zyx.sum()))
-    activity = float(counts[mask].sum()) / max(float(counts[organs.liver_zyx].sum()), 1e-9)
+    activity = split.right_fraction if side == "right" else 1.0 - split.right_fraction
     depth_mm = ndimage.distance_transform_edt(mask, sampling=volume.spacing_zyx_mm)
     core = depth_mm > _CORE_MM
     if core.sum() < _LEAST_CORE_VOXELS:
@@ -171,7 +164,7 @@ def _lobe(
         volume_ml=share * organs.liver_ml,
         volume_fraction=share,
         activity_fraction=activity,
-        activity_error=error,
+        activity_error=split.error,
         perfusion_index=activity / share if share > 0 else 0.0,
         level=float(np.median(counts[core])) if core.any() else 0.0,
         covered_fractions=_covered(counts, mask, reference),

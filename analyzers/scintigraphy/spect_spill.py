@@ -54,10 +54,11 @@ def spill_of_lungs(
         return np.zeros_like(counts_zyx)
     level = np.float32(2.0 * float(np.median(counts_zyx[lungs_zyx])))
     own = np.where(lungs_zyx, np.minimum(counts_zyx, level), np.float32(0.0))
-    return np.asarray(ndimage.gaussian_filter(own, _sigmas(1.0, spacing_zyx_mm), truncate=3.0), np.float32)
+    return np.asarray(ndimage.gaussian_filter(own, spread_sigmas(1.0, spacing_zyx_mm), truncate=3.0), np.float32)
 
 
-def _sigmas(width: float, spacing: tuple[float, float, float]) -> tuple[float, ...]:
+def spread_sigmas(width: float, spacing: tuple[float, float, float]) -> tuple[float, ...]:
+    """Standard deviations of blur and breathing in voxels, (z, y, x), times ``width``."""
     lengths = (_SIGMA_Z_MM, _SIGMA_IN_PLANE_MM, _SIGMA_IN_PLANE_MM)
     return tuple(width * length / step for length, step in zip(lengths, spacing, strict=True))
 
@@ -65,7 +66,7 @@ def _sigmas(width: float, spacing: tuple[float, float, float]) -> tuple[float, .
 def _restored(
     counts: NDArray[np.float32], liver: NDArray[np.bool_], width: float, spacing: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    sigma = _sigmas(width, spacing)
+    sigma = spread_sigmas(width, spacing)
     activity = np.where(liver, counts, 0.0).astype(np.float32)
     blurred = ndimage.gaussian_filter(activity, sigma, truncate=3.0)
     for _ in range(_STEPS):
