@@ -1,6 +1,6 @@
 """How the tracer divides between the right and the left side of the liver, as far as a projection can tell.
 
-A projection cannot follow the oblique plane between the lobes; a vertical line stands for it, a third of the way from
+A projection cannot follow the oblique plane between the lobes; a vertical line stands for it, 0.31 of the way from
 the midline of the body to the right edge of the liver. How far off that may be gives the interval of the split: the
 shares that the line would give at both ends of its own interval. The levels on both sides, rather than the counts,
 decide whether a lobe has uptake at all.
