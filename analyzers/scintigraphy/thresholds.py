@@ -168,7 +168,7 @@ class Thresholds:
     """Share of the CT's liver on one side of the main fissure below which that lobe is taken to be resected
     (derived: a left lobe is a third of a liver, a small one a fifth; the plane's place is known to 12 mm, or 9 %)."""
     fissure_error_mm: float = 12.0
-    """Uncertainty, at 95 %, of the plane by rule between the lobes (measured: 8.6 mm on 68 development phantoms, and
+    """Uncertainty, at 95 %, of the plane by rule between the lobes (measured: 8.8 mm on 68 development phantoms, and
     two fifths more for anatomy of another kind)."""
     spect_split_error: float = 0.02
     """Absolute uncertainty, at 95 %, of a lobe's share of activity at a given plane (measured on the same phantoms with
