@@ -30,7 +30,7 @@ _SOON_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blank:
-    """An empty file, open for writing and locked by its maker."""
+    """An empty file, open for writing and locked by who took it."""
 
     spool_key: str
     path: Path
@@ -55,7 +55,7 @@ class Blanks:
         self._most: Final = most
         self._elapsed_s: Final = elapsed_s
         self._lock = threading.Lock()
-        self._waiting: list[Blank] = []
+        self._waiting: list[Path] = []
         self._last_count = 0
         self._made_at_s = 0.0
         self._place = ""
@@ -72,7 +72,11 @@ class Blanks:
         with self._lock:
             if not self._waiting:
                 self._waiting = self._made(self._next_count())
-            return self._waiting.pop()
+            path = self._waiting.pop()
+        # Opened only now: what waits holds no descriptor.
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return Blank(spool_key=path.stem, path=path, descriptor=descriptor)
 
     def remove(self) -> None:
         """Remove those that nobody took."""
@@ -87,13 +91,13 @@ class Blanks:
         self._made_at_s = now_s
         return self._last_count
 
-    def _made(self, count: int) -> list[Blank]:
+    def _made(self, count: int) -> list[Path]:
         if self._keys_left < count:
             self._place = secrets.token_hex(1)
             self._keys_left = max(count, _KEYS_IN_A_ROW)
         self._keys_left -= count
         folder = self._folder / self._place
-        made: list[Blank] = []
+        made: list[Path] = []
         try:
             for _ in range(count):
                 made.append(_new(folder, self._place + secrets.token_hex(15)))  # noqa: PERF401 - those made are undone
@@ -104,16 +108,14 @@ class Blanks:
         return made
 
 
-def _new(folder: Path, spool_key: str) -> Blank:
+def _new(folder: Path, spool_key: str) -> Path:
     path = folder / f"{spool_key}{SUFFIX}"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return Blank(spool_key=spool_key, path=path, descriptor=descriptor)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+    return path
 
 
-def _undo(blanks: list[Blank]) -> None:
-    for blank in blanks:
+def _undo(paths: list[Path]) -> None:
+    for path in paths:
         # What cannot be removed is empty, and so removed at the next start.
         with suppress(OSError):
-            blank.path.unlink()
-        os.close(blank.descriptor)
+            path.unlink()
