@@ -102,7 +102,7 @@ def _ct_segments(reading: SpectReading) -> tuple[Segment, ...]:
 def label_of(focus: SpectFocus) -> str:
     """``SPECT focus 1``, as segment, finding and picture name it."""
     kind = {
-        Origin.PHYSIOLOGIC: "kidney-like uptake",
+        Origin.PHYSIOLOGIC: "kidney-like uptake" if focus.site == vocabulary.KIDNEY else "uptake above the liver",
         Origin.DEVICE: "device activity",
     }.get(focus.where.origin, "focus")
     return f"SPECT {kind} {focus.name.rsplit('-', maxsplit=1)[1]}"

@@ -16,7 +16,7 @@ _MOST_FOCI = 8
 
 
 def mark_of(name: str) -> str:
-    """``F1`` for the segment ``spect-focus-1``, ``P1`` for kidney-like uptake, ``D1`` for the device; else empty."""
+    """``F1`` for the segment ``spect-focus-1``, ``P1`` for physiologic uptake, ``D1`` for the device; else empty."""
     found = re.fullmatch(r"(spect-(?:focus|physiologic|device))-(\d+)", name)
     return f"{_MARKS[found.group(1)]}{found.group(2)}" if found else ""
 

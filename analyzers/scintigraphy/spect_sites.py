@@ -155,6 +155,13 @@ _RULES: tuple[_Rule, ...] = (
     ),
     ("body wall?", vocabulary.ABDOMINAL_WALL, Origin.AMBIGUOUS, lambda at: at.deep < _WALL_MM),
     (
+        "above the dome on the CT: heart, great vessels, or the liver's dome in another breath",
+        vocabulary.THORAX,
+        Origin.PHYSIOLOGIC,
+        # No organ that the hepatic artery could feed; stomach and spleen reach the left dome behind, beside the spine.
+        lambda at: at.below < 0.0 and at.before > 20.0,
+    ),
+    (
         "catheter tip (the CT shows something dense there)",
         vocabulary.HEPATIC_ARTERY,
         Origin.DEVICE,
