@@ -143,8 +143,8 @@ class Recorder:
             must_look = must_look or self._must_read_again()
             while tries_left:
                 try:
-                    # Who is to end waits for another's search; who has notices to act on searches later.
-                    if must_look and self.look_for_unrecorded(wait=notices.has_ended) is not None:
+                    # While another looks we look later. Who is to end does not: the next receiver's recorder looks.
+                    if must_look and self.look_for_unrecorded() is not None:
                         must_look = False
                     must_look = self._act_on(batch) or must_look
                     self._renew()
@@ -156,17 +156,13 @@ class Recorder:
                     break
         self._forget(list(self._associations))
 
-    def look_for_unrecorded(self, *, wait: bool = True) -> int | None:
+    def look_for_unrecorded(self) -> int | None:
         """Record every whole file of the spool that no row knows; return how many there were.
 
-        One recorder of all at a time: each would examine the same files, and record them for nothing.
-
-        Parameters
-        ----------
-        wait : bool
-            Wait while another recorder looks; otherwise there is no look, and the answer is ``None``.
+        One recorder of all at a time: each would examine the same files, and record them for nothing. ``None`` while
+        another one looks.
         """
-        with self._spool.searched(wait=wait) as alone:
+        with self._spool.searched() as alone:
             return self._look() if alone else None
 
     def _look(self) -> int:

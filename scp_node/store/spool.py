@@ -274,17 +274,11 @@ class Spool:
             os.close(descriptor)
 
     @contextmanager
-    def searched(self, *, wait: bool) -> Iterator[bool]:
-        """While the block runs no other process searches the spool for files without a row; whether it is so.
-
-        Parameters
-        ----------
-        wait : bool
-            Wait until another process has finished its search; otherwise the answer may be no.
-        """
+    def searched(self) -> Iterator[bool]:
+        """Whether, while the block runs, no other process searches the spool for files without a row."""
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
         else:
