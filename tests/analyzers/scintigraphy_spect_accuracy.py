@@ -307,6 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page = document(rows, studies, options.model)
     print(page)
     if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "scintigraphy-spect.md").write_text(page, encoding="utf-8")
         record = {
             "rows": [asdict(row) for row in rows],
