@@ -22,7 +22,7 @@ from typing import Any
 from scp_node.inbound.announcement import Announcement
 
 CAPACITY_BYTES = 1 << 20
-"""About 2,500 notices."""
+"""About 5,500 notices."""
 LONGEST_WAIT_S = 10.0
 """For room in a full pipe; then the notice is given up and the recorder looks for itself."""
 
