@@ -32,7 +32,7 @@ from tests.node.network import REPOSITORY, Site, eventually, make_site, peers_to
 
 WHOLE_OBJECTS, WHOLE_ASSOCIATIONS, WHOLE_KILLS = 200_000, 2_000, 1_000
 SAMPLE_S = 1.0
-BYTES_OF_NOTICE = 170
+BYTES_OF_NOTICE = 185
 MOST_BACKLOG = CAPACITY_BYTES // BYTES_OF_NOTICE + 1_000
 """Objects: a full pipe, and what the recorder has in hand."""
 WARM_UP_ASSOCIATIONS = 200
