@@ -32,10 +32,10 @@ from scp_node.inbound.upper_layer import (
     pdu_header,
 )
 
-HELD_LOOK_S = 0.02
-"""The same for callers that are held back."""
 LOOK_S = 0.25
 """How often deadlines are looked at."""
+HELD_LOOK_S = 0.02
+"""The same for callers that are held back."""
 ACCEPTED_AT_ONCE = 64
 """Connections taken before those that wait are looked at again."""
 NO_DESCRIPTORS_S = 0.1
