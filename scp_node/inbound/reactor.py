@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 LOOK_S = 0.5
 """How often timers are looked at while nothing happens."""
 _TIMER_LOOK_S = 0.1
-_IDLE_STATE, _ESTABLISHED_STATE = "Sta1", "Sta6"
-_RELEASE_ASKED = "Evt12"
-"""States, and the event of an A-RELEASE-RQ (PS3.8 section 9.2)."""
+_IDLE_STATE, _ESTABLISHED_STATE, _CLOSING_STATE = "Sta1", "Sta6", "Sta13"
+_RELEASE_ASKED, _ABORT_ASKED = "Evt12", "Evt15"
+"""States, and the events of an A-RELEASE-RQ that came and of an abort that we want (PS3.8 section 9.2)."""
 
 PRIVATE_NAMES = {
     "pynetdicom.association.Association": (
@@ -140,6 +140,10 @@ class PromptProvider(DULServiceProvider):
         """Let the state machine act."""
         if event == _RELEASE_ASKED:
             self.association.release_asked = True
+        if event == _ABORT_ASKED and self.state_machine.current_state in (_IDLE_STATE, _CLOSING_STATE):
+            # It was released or rejected at the same moment; the machine knows no abort of what is over already.
+            self._kill_thread = True
+            return
         self.state_machine.do_action(event)
 
     def _abort_bare(self) -> None:

@@ -140,7 +140,9 @@ class MisbehavingPacs:
         """Stop answering, as in an outage; what it holds stays. Ends with :meth:`start`."""
         if self._server is not None:
             for association in self._server.active_associations:
-                association.abort()
+                # One that was rejected waits for its peer to close; an abort is no event of that state.
+                if association.is_established:
+                    association.abort()
             self._server.shutdown()
             self._server = None
 
