@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import IO, Any, Protocol
 
 import tomli_w
 
+from scp_node.demo.ports import free_port
 from scp_node.errors import NodeError
 from scp_node.pipeline.children import LEASH
 
@@ -56,14 +56,10 @@ class Ports:
 
 def free_ports() -> Ports:
     """Three ports that nobody has at this moment."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(3)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        node, pacs, pacs_http = (int(each.getsockname()[1]) for each in sockets)
-    finally:
-        for each in sockets:
-            each.close()
+    chosen: set[int] = set()
+    while len(chosen) < 3:
+        chosen.add(free_port())
+    node, pacs, pacs_http = chosen
     return Ports(node=node, pacs=pacs, pacs_http=pacs_http)
 
 

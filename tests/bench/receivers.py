@@ -19,8 +19,9 @@ from typing import ClassVar
 
 import psutil
 
+from scp_node.demo.ports import free_port
 from tests.bench.programs import BenchError, orthanc
-from tests.node.network import REPOSITORY, dcmtk, free_port
+from tests.node.network import REPOSITORY, dcmtk
 
 CALLED, CALLING = "HAI_NODE", "BENCH"
 _START_S = 60.0

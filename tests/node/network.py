@@ -24,18 +24,12 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from scp_node.demo.orthanc import orthanc_program
+from scp_node.demo.ports import free_port
 from scp_node.outbound.pause import Pause
 from scp_node.settings import Settings, load_settings
 from scp_node.store.database import Database
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    """A port of the loopback interface that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

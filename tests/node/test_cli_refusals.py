@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from scp_node.demo.ports import free_port
 from scp_node.store.database import Database
 from tests.node.command_line import Answer, run, write_config
-from tests.node.network import REPOSITORY, free_port
+from tests.node.network import REPOSITORY
 
 DONE, FAILED, MISUSED, NOT_ANALYSED, NO_ANSWER = range(5)
 

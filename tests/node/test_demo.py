@@ -209,36 +209,35 @@ def test_nothing_is_left_running_when_it_is_ended(number: signal.Signals, tmp_pa
     command = ["env", "--default-signal=INT", sys.executable, str(REPOSITORY / "run_node.py"), "demo"]
     command += ["--out", str(tmp_path / "out")]
     environment = {**os.environ, "TMPDIR": str(scratch)}
-    with (tmp_path / "said").open("wb") as said:
-        demo = subprocess.Popen(
-            command,
-            stdout=said,
-            stderr=said,
-            env=environment,
-            start_new_session=True,
-        )
-    family = wait_for_family(demo, size=3)
-
-    demo.send_signal(number)
-    demo.wait(timeout=60)
+    said = tmp_path / "said"
+    with (
+        said.open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True) as demo,
+    ):
+        try:
+            family = wait_for_family(demo, said, size=3)
+            demo.send_signal(number)
+            demo.wait(timeout=60)
+        finally:
+            demo.kill()
 
     gone, alive = psutil.wait_procs(family, timeout=30)
     assert alive == []
     assert gone
     assert list(scratch.glob("hai-demo-*")) == []
-    assert b"Traceback" not in (tmp_path / "said").read_bytes()
+    assert "Traceback" not in said.read_text(encoding="utf-8")
     assert demo.returncode != 0
 
 
-def wait_for_family(demo: subprocess.Popen[bytes], *, size: int) -> list[psutil.Process]:
+def wait_for_family(demo: subprocess.Popen[bytes], said: Path, *, size: int) -> list[psutil.Process]:
     """Its children and theirs, as soon as there are so many."""
     deadline_s = time.monotonic() + 180
-    while time.monotonic() < deadline_s:
+    while time.monotonic() < deadline_s and demo.poll() is None:
         family = psutil.Process(demo.pid).children(recursive=True)
         if len(family) >= size:
             return family
         time.sleep(0.1)
-    raise AssertionError("the demonstration started no processes")
+    raise AssertionError(f"exit code {demo.poll()}, no {size} processes; it said:\n{said.read_text(encoding='utf-8')}")
 
 
 def test_the_configuration_of_the_benchmarks_node_has_no_fault(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 
 from scp_node.demo.orthanc import Orthanc
+from scp_node.demo.ports import free_port
 from scp_node.outbound.pause import Pause
 from scp_node.store.database import Database
 from scp_node.store.seal import whole_seal
@@ -33,7 +34,6 @@ from tests.node.network import (
     dataset_bytes,
     dcmtk,
     eventually,
-    free_port,
     make_site,
     orthanc,
     part10,

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from scp_node.demo.ports import free_port
 from tests.bench.kills import Load, examined, kill_often
-from tests.node.network import Site, free_port, make_site, peers_toml
+from tests.node.network import Site, make_site, peers_toml
 from tests.system.node_process import node_under_test
 
 pytestmark = pytest.mark.timeout(280)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from scp_node.demo.ports import free_port
 from scp_node.inbound.metrics import ReceiverMetrics
 from scp_node.metrics import NodeCollector, ReceiverCounts, serve_metrics
 from scp_node.receivers import Receivers
 from scp_node.store.database import Database
 from scp_node.store.overview import Overview
 from scp_node.store.studies import StudyStore
-from tests.node.network import ct_slice, eventually, free_port, make_site, part10, peers_toml, store
+from tests.node.network import ct_slice, eventually, make_site, part10, peers_toml, store
 from tests.node.store_samples import received
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

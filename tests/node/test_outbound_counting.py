@@ -11,10 +11,11 @@ import pytest
 from pydicom.uid import generate_uid
 
 from scp_node.demo.orthanc import Orthanc
+from scp_node.demo.ports import free_port
 from scp_node.domain.completion import ArchivedSeries
 from scp_node.errors import TransientDeliveryError
 from scp_node.outbound.counting import FoundCounts
-from tests.node.network import ct_slice, free_port, make_site, orthanc, part10, peers_toml, store
+from tests.node.network import ct_slice, make_site, orthanc, part10, peers_toml, store
 from tests.system.misbehaving_pacs import WELL_BEHAVED, misbehaving_pacs
 
 # Where nobody listens, the library drops its socket without closing it, and Python says so.

@@ -14,6 +14,7 @@ from pydicom import uid
 
 from scp_node.demo.archive import Archive
 from scp_node.demo.orthanc import Orthanc
+from scp_node.demo.ports import free_port
 from scp_node.demo.scanner import push
 from scp_node.dimse.transactions import transaction_uid
 from scp_node.domain.delivery import DeliveryEvent, DeliveryState, ObjectKind
@@ -26,17 +27,7 @@ from scp_node.pipeline.deliver import DeliverToPeer
 from scp_node.pipeline.stage import StageRunner
 from scp_node.store.database import Database
 from scp_node.store.studies import StudyStore
-from tests.node.network import (
-    ct_slice,
-    dataset_bytes,
-    eventually,
-    free_port,
-    make_site,
-    orthanc,
-    part10,
-    peers_toml,
-    receiving,
-)
+from tests.node.network import ct_slice, dataset_bytes, eventually, make_site, orthanc, part10, peers_toml, receiving
 from tests.node.outbox import ENCODED_AT_S, IMPATIENT, Outbox, outbox
 from tests.node.store_samples import STUDY, at, identity, received
 from tests.system.misbehaving_pacs import Commitment, MisbehavingPacs, Misbehaviour, misbehaving_pacs

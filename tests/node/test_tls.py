@@ -14,6 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 
 from scp_node import tls
+from scp_node.demo.ports import free_port
 from scp_node.errors import SettingsError
 from scp_node.outbound.echo import echo
 from scp_node.outbound.pause import Pause
@@ -37,7 +38,6 @@ from tests.node.network import (
     dataset_bytes,
     dcmtk,
     eventually,
-    free_port,
     make_site,
     part10,
     receiving,

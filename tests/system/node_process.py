@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from scp_node.demo.ports import free_port
 from scp_node.domain.delivery import DeliveryState
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
@@ -23,7 +24,7 @@ from scp_node.errors import UnknownStudyError
 from scp_node.settings import load_settings
 from scp_node.store.database import Database
 from scp_node.store.overview import Explanation, Overview
-from tests.node.network import REPOSITORY, free_port
+from tests.node.network import REPOSITORY
 
 PROBE = Path(__file__).with_name("probe_analyzer.py")
 PATIENCE_S = 120.0

@@ -14,12 +14,13 @@ import pydicom
 import pytest
 from pydicom.uid import JPEGLSLossless, generate_uid
 
+from scp_node.demo.ports import free_port
 from scp_node.domain.delivery import DeliveryState, ObjectKind
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
 from scp_node.objects.text import sr_text
 from scp_node.store.overview import Explanation
-from tests.node.network import free_port, part10, store
+from tests.node.network import part10, store
 from tests.system.misbehaving_pacs import WELL_BEHAVED, MisbehavingPacs, misbehaving_pacs
 from tests.system.node_process import NodeUnderTest, is_committed, made_objects, node_under_test
 from tests.system.patient import Patient

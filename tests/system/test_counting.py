@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from scp_node.demo.ports import free_port
 from scp_node.domain.study import StudyState
-from tests.node.network import free_port, store
+from tests.node.network import store
 from tests.system.misbehaving_pacs import MisbehavingPacs, misbehaving_pacs
 from tests.system.node_process import NodeUnderTest, node_under_test
 from tests.system.patient import Patient

@@ -13,11 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scp_node.demo.ports import free_port
 from scp_node.domain.delivery import DeliveryState, ObjectKind
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
 from scp_node.store.overview import Explanation
-from tests.node.network import association, dataset_bytes, eventually, free_port, kinds, send, store
+from tests.node.network import association, dataset_bytes, eventually, kinds, send, store
 from tests.system.misbehaving_pacs import WELL_BEHAVED, Commitment, MisbehavingPacs, misbehaving_pacs
 from tests.system.node_process import NodeUnderTest, made_objects, node_under_test
 from tests.system.patient import Patient

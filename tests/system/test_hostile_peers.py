@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
+from scp_node.demo.ports import free_port
 from scp_node.store.database import Database
 from scp_node.store.seal import whole_seal
 from scp_node.store.studies import StudyStore
@@ -40,7 +41,6 @@ from tests.node.network import (
     ct_slice,
     dcmtk,
     eventually,
-    free_port,
     make_site,
     part10,
     peers_toml,

@@ -14,9 +14,10 @@ import pydicom
 import pytest
 
 from scp_node.demo.orthanc import Orthanc
+from scp_node.demo.ports import free_port
 from scp_node.domain.delivery import ObjectKind
 from scp_node.objects.text import sr_text
-from tests.node.network import REPOSITORY, dataset_bytes, dcmtk, free_port, orthanc, run
+from tests.node.network import REPOSITORY, dataset_bytes, dcmtk, orthanc, run
 from tests.system.node_process import NodeUnderTest, made_objects, node_under_test
 
 pytestmark = pytest.mark.timeout(280)

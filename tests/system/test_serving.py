@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from scp_node.demo.ports import free_port
 from scp_node.domain.delivery import DeliveryState
-from tests.node.network import REPOSITORY, free_port, store
+from tests.node.network import REPOSITORY, store
 from tests.system.misbehaving_pacs import Misbehaviour, misbehaving_pacs
 from tests.system.node_process import NodeUnderTest, node_under_test
 from tests.system.patient import Patient

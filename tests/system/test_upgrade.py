@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scp_node.demo.ports import free_port
 from scp_node.domain.delivery import DeliveryState
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
@@ -17,7 +18,7 @@ from scp_node.store.database import Database
 from scp_node.store.overview import Explanation
 from scp_node.store.studies import StudyStore
 from tests.node.earlier_tables import take_back
-from tests.node.network import free_port, part10, store
+from tests.node.network import part10, store
 from tests.system.misbehaving_pacs import MisbehavingPacs, misbehaving_pacs
 from tests.system.node_process import NodeUnderTest, made_objects, node_under_test
 from tests.system.patient import Patient
