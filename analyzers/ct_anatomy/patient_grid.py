@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from analyzers.patient_axes import extent_lps_mm, index_map_from_copy, index_map_to_copy, mapped_inside
 from analyzers.volume import Volume
 
 AIR_HU = -1024.0
@@ -79,15 +80,14 @@ def patient_grid(
         Lower and upper corner of the part to copy; all of the volume by default.
     """
     blocks, block_affine = _block_means(volume.voxels_zyx, volume, spacing_mm)
-    corners = _corners_lps_mm(volume)
-    low, high = corners.min(axis=0), corners.max(axis=0)
+    low, high = extent_lps_mm(volume)
     if within_lps_mm is not None:
         low, high = np.maximum(low, within_lps_mm[0]), np.minimum(high, within_lps_mm[1])
     shape_zyx = tuple(int(np.ceil(extent / spacing_mm - 0.01)) + 1 for extent in (high - low)[::-1])
-    matrix, offset = _index_map(block_affine, low, spacing_mm)
+    matrix, offset = index_map_from_copy(block_affine, low, spacing_mm)
     hu = _transformed(blocks, matrix, offset, shape_zyx)
     # Voxel centres of the outermost blocks lie inside the field, hence the half voxel of tolerance.
-    inside = _inside(blocks.shape, matrix, offset, shape_zyx)
+    inside = mapped_inside(blocks.shape, matrix, offset, shape_zyx)
     if volume.padding_zyx is not None:
         padding, _ = _block_means(volume.padding_zyx, volume, spacing_mm)
         scanned = _transformed(padding, matrix, offset, shape_zyx) < 0.5
@@ -109,9 +109,7 @@ def field_on_source(field_zyx: NDArray[np.float32], grid: PatientGrid, volume: V
     -------
     (z, y, x) float32 on the volume's voxels
     """
-    # Index order is reversed on both sides: source (z, y, x) to grid (z, y, x).
-    matrix = (volume.affine_lps[:3, :3] / grid.spacing_mm)[::-1, ::-1]
-    offset = ((volume.affine_lps[:3, 3] - grid.origin_lps_mm) / grid.spacing_mm)[::-1]
+    matrix, offset = index_map_to_copy(volume.affine_lps, grid.origin_lps_mm, grid.spacing_mm)
     field = np.zeros(volume.voxels_zyx.shape, np.float32)
     box = _source_box(field_zyx, grid, volume)
     shape = field[box].shape
@@ -133,7 +131,7 @@ def share_on_grid(mask_zyx: NDArray[np.bool_], volume: Volume, grid: PatientGrid
     What is thinner than a grid voxel (the cortex of a rib) is lost in a mean attenuation, but not here.
     """
     blocks, block_affine = _block_means(mask_zyx, volume, grid.spacing_mm)
-    matrix, offset = _index_map(block_affine, grid.origin_lps_mm, grid.spacing_mm)
+    matrix, offset = index_map_from_copy(block_affine, grid.origin_lps_mm, grid.spacing_mm)
     share = _transformed(blocks, matrix, offset, grid.hu_zyx.shape)
     share[~grid.inside_zyx] = 0.0
     return share
@@ -193,35 +191,3 @@ def _block_means(
     affine[:3, 3] += affine[:3, :3] @ ((factors_xyz - 1) / 2)
     affine[:3, :3] *= factors_xyz
     return means, affine
-
-
-def _corners_lps_mm(volume: Volume) -> NDArray[np.float64]:
-    last = np.array(volume.voxels_zyx.shape) - 1
-    corners = np.array([[z, y, x] for z in (0, last[0]) for y in (0, last[1]) for x in (0, last[2])], float)
-    return volume.to_lps_mm(corners)
-
-
-def _index_map(
-    block_affine: NDArray[np.float64], origin_lps_mm: NDArray[np.float64], spacing_mm: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Matrix and offset from grid indices (z, y, x) to block indices (z, y, x)."""
-    inverse = np.asarray(np.linalg.inv(block_affine[:3, :3]), np.float64)
-    matrix = (inverse * spacing_mm)[::-1, ::-1]
-    offset = (inverse @ (origin_lps_mm - block_affine[:3, 3]))[::-1]
-    return np.asarray(matrix, np.float64), np.asarray(offset, np.float64)
-
-
-def _inside(
-    block_shape: tuple[int, ...],
-    matrix: NDArray[np.float64],
-    offset: NDArray[np.float64],
-    shape_zyx: tuple[int, ...],
-) -> NDArray[np.bool_]:
-    inside = np.ones(shape_zyx, bool)
-    ramps = np.ogrid[tuple(slice(0, size) for size in shape_zyx)]
-    for axis, size in enumerate(block_shape):
-        # Axes that do not take part stay flat, which keeps a straight grid cheap.
-        parts = [matrix[axis, other] * ramps[other] for other in range(3) if abs(matrix[axis, other]) > 1e-9]
-        index = offset[axis] + sum(parts)
-        inside &= (index >= -0.5) & (index <= size - 0.5)
-    return inside

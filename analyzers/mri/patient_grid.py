@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from analyzers.patient_axes import extent_lps_mm, index_map_from_copy, index_map_to_copy, mapped_inside
 from analyzers.volume import Volume
 
 
@@ -46,10 +47,7 @@ class PatientGrid:
 
 def grid_over(volume: Volume, spacing_mm: float) -> PatientGrid:
     """Lay a grid of cubic voxels over a volume."""
-    last = np.array(volume.voxels_zyx.shape) - 1
-    corners = np.array([[z, y, x] for z in (0, last[0]) for y in (0, last[1]) for x in (0, last[2])], float)
-    points_lps_mm = volume.to_lps_mm(corners)
-    low, high = points_lps_mm.min(axis=0), points_lps_mm.max(axis=0)
+    low, high = extent_lps_mm(volume)
     nx, ny, nz = (int(np.floor(extent / spacing_mm)) + 1 for extent in high - low)
     return PatientGrid(shape_zyx=(nz, ny, nx), origin_lps_mm=low, spacing_mm=spacing_mm)
 
@@ -77,23 +75,16 @@ def on_grid(
     """
     sigmas = [max(0.0, 0.35 * (grid.spacing_mm / step_mm - 1.0)) for step_mm in volume.spacing_zyx_mm]
     smooth = ndimage.gaussian_filter(volume.voxels_zyx, sigmas)
-    inverse = np.linalg.inv(volume.affine_lps[:3, :3])
     origin = grid.origin_lps_mm + (shift_lps_mm if shift_lps_mm is not None else np.zeros(3))
-    matrix = (inverse * grid.spacing_mm)[::-1, ::-1]
-    offset = (inverse @ (origin - volume.affine_lps[:3, 3]))[::-1]
+    matrix, offset = index_map_from_copy(volume.affine_lps, origin, grid.spacing_mm)
     values = ndimage.affine_transform(smooth, matrix, offset, output_shape=grid.shape_zyx, order=1, cval=0.0)
-    inside = np.ones(grid.shape_zyx, bool)
-    ramps = np.ogrid[tuple(slice(0, size) for size in grid.shape_zyx)]
-    for axis, size in enumerate(smooth.shape):
-        index = offset[axis] + sum(matrix[axis, other] * ramps[other] for other in range(3))
-        inside &= (index >= -0.5) & (index <= size - 0.5)
+    inside = mapped_inside(smooth.shape, matrix, offset, grid.shape_zyx)
     return np.asarray(values, np.float32), inside
 
 
 def field_on_source(field_zyx: NDArray[np.float32], grid: PatientGrid, volume: Volume) -> NDArray[np.float32]:
     """Bring a field of a grid to the source voxels by linear interpolation; the grid's border goes on outside."""
-    matrix = (volume.affine_lps[:3, :3] / grid.spacing_mm)[::-1, ::-1]
-    offset = ((volume.affine_lps[:3, 3] - grid.origin_lps_mm) / grid.spacing_mm)[::-1]
+    matrix, offset = index_map_to_copy(volume.affine_lps, grid.origin_lps_mm, grid.spacing_mm)
     field: NDArray[np.float32] = ndimage.affine_transform(
         np.asarray(field_zyx, np.float32),
         matrix,
