@@ -17,7 +17,7 @@ from scp_node.inbound.announcement import Announcement
 from scp_node.inbound.digests import dataset_digest, geometry_digest, halves, pixel_digest, value_digest
 from scp_node.inbound.header import PixelElement, is_deflated, read_header
 from scp_node.inbound.incoming import split_of
-from scp_node.inbound.siblings import MAX_SIBLING_BYTES, Described, Siblings, elements_of, series_of
+from scp_node.inbound.siblings import MAX_SIBLING_BYTES, Described, Siblings, series_of
 from scp_node.inbound.usability import is_made_by_this_software, is_usable_image
 from scp_node.store.seal import Seal, read_seal
 
@@ -96,7 +96,7 @@ def _described(file: BinaryIO, seal: Seal, announced: Announcement, siblings: Si
     elements = None
     if seal.split_bytes <= MAX_SIBLING_BYTES:
         file.seek(seal.head_bytes)
-        elements = elements_of(file.read(seal.split_bytes), sop_class_uid, syntax)
+        elements = siblings.elements_of(file.read(seal.split_bytes), sop_class_uid, syntax)
     if elements is None:
         return _read(file, seal, announced)
     series = series_of(elements, sop_class_uid, syntax)

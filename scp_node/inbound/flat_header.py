@@ -8,8 +8,11 @@ nothing: at whatever is unusual it gives up, and the object is read by the libra
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from scp_node.inbound.header_shapes import HeaderShape, HeaderShapes, Span
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
@@ -59,7 +62,7 @@ class HeaderElements:
     """:data:`UNDEFINED_LENGTH` for encapsulated pixels."""
 
 
-def header_elements(start: bytes, *, explicit: bool) -> HeaderElements | None:
+def header_elements(start: bytes, *, explicit: bool, shapes: HeaderShapes | None = None) -> HeaderElements | None:
     """Cut the beginning of a data set into its elements; ``None`` where :func:`scan_header` gives up.
 
     Parameters
@@ -68,7 +71,16 @@ def header_elements(start: bytes, *, explicit: bool) -> HeaderElements | None:
         The data set up to the value of its pixels at least.
     explicit : bool
         Whether the transfer syntax has explicit VRs.
+    shapes : HeaderShapes, optional
+        Of headers before; for this function alone.
     """
+    shape = shapes.find(start, len(start), explicit=explicit) if shapes is not None else None
+    if shape is not None:
+        return HeaderElements(
+            raw=shape.raw_elements(start),
+            pixel_offset_bytes=shape.pixel_offset_bytes,
+            pixel_length_bytes=shape.pixel_length_bytes,
+        )
     walk = _Walk(start, explicit=explicit)
     try:
         pixels = walk.to_pixels(is_all=False)
@@ -76,10 +88,14 @@ def header_elements(start: bytes, *, explicit: bool) -> HeaderElements | None:
         return None
     if pixels is None:
         return None
+    if shapes is not None:
+        walk.teach(shapes, pixels, len(start))
     return HeaderElements(raw=walk.raw_elements(), pixel_offset_bytes=pixels[0], pixel_length_bytes=pixels[1])
 
 
-def scan_header(start: bytes, *, explicit: bool, is_all: bool) -> FlatHeader | None:
+def scan_header(
+    start: bytes, *, explicit: bool, is_all: bool, shapes: HeaderShapes | None = None, length_bytes: int = 0
+) -> FlatHeader | None:
     """Walk the top level of a little endian data set up to its pixels.
 
     Parameters
@@ -90,17 +106,29 @@ def scan_header(start: bytes, *, explicit: bool, is_all: bool) -> FlatHeader | N
         Whether the transfer syntax has explicit VRs.
     is_all : bool
         ``start`` is the whole data set.
+    shapes : HeaderShapes, optional
+        Of headers before; for this function alone.
+    length_bytes : int
+        Of the whole data set, whatever ``start`` is of it; used with ``shapes`` only.
 
     Returns
     -------
     FlatHeader or None
         ``None`` if anything is unusual, or ``start`` ends before the pixels begin.
     """
-    walk = _Walk(start, explicit=explicit)
-    try:
-        pixels = walk.to_pixels(is_all=is_all)
-    except _GiveUpError:
-        return None
+    shape = shapes.find(start, length_bytes, explicit=explicit) if shapes is not None else None
+    pixels: tuple[int, int] | None
+    if shape is not None:
+        walk = _Walk(start, explicit=explicit, found=shape.spans)
+        pixels = shape.pixel_offset_bytes, shape.pixel_length_bytes
+    else:
+        walk = _Walk(start, explicit=explicit)
+        try:
+            pixels = walk.to_pixels(is_all=is_all)
+        except _GiveUpError:
+            return None
+        if shapes is not None and pixels is not None:
+            walk.teach(shapes, pixels, length_bytes)
     return FlatHeader(
         sop_class_uid=walk.uid(_SOP_CLASS),
         sop_instance_uid=walk.uid(_SOP_INSTANCE),
@@ -114,10 +142,10 @@ def scan_header(start: bytes, *, explicit: bool, is_all: bool) -> FlatHeader | N
 class _Walk:
     """One pass over the elements of a data set."""
 
-    def __init__(self, content: bytes, *, explicit: bool) -> None:
+    def __init__(self, content: bytes, *, explicit: bool, found: Mapping[int, Span] | None = None) -> None:
         self._content: Final = content
         self._explicit: Final = explicit
-        self._found: dict[int, tuple[int, int, int]] = {}
+        self._found: dict[int, Span] = {} if found is None else dict(found)
         """Begin, value and end of each element that was passed on the way."""
 
     def uid(self, tag: int) -> str:
@@ -130,6 +158,12 @@ class _Walk:
         """All elements that were passed on the way."""
         content = self._content
         return {tag: content[begin:end] for tag, (begin, _, end) in self._found.items()}
+
+    def teach(self, shapes: HeaderShapes, pixels: tuple[int, int], length_bytes: int) -> None:
+        """Have the way to the pixels remembered."""
+        shape = HeaderShape.learned(self._content, self._found, pixels)
+        if shape is not None:
+            shapes.remember(shape, length_bytes, explicit=self._explicit)
 
     def to_pixels(self, *, is_all: bool) -> tuple[int, int] | None:
         """Offset and length of the value of Pixel Data; ``None`` at the end of a data set without."""

@@ -23,6 +23,7 @@ from scp_node.inbound.announcement import Announcement
 from scp_node.inbound.digests import value_digest
 from scp_node.inbound.flat_header import UNDEFINED_LENGTH, FlatHeader, scan_header
 from scp_node.inbound.header import PixelElement, is_deflated, read_header, syntax_of
+from scp_node.inbound.header_shapes import HeaderShapes
 from scp_node.store.file_image import BLOCK_BYTES, LARGEST_BYTES, LEAST_DIRECT_BYTES, FileImage
 from scp_node.store.hashing import digest_of
 from scp_node.store.seal import PREAMBLE_BYTES, Seal, seal_in_order
@@ -48,9 +49,19 @@ class IncomingObject:
     """One object being received; not safe for several threads.
 
     Ends in :meth:`finish` or :meth:`discard`.
+
+    Parameters
+    ----------
+    announced : Announcement
+        What it shall be.
+    spool : Spool
+        Where it goes.
+    shapes : HeaderShapes, optional
+        Of objects before.
     """
 
-    def __init__(self, announced: Announcement, spool: Spool) -> None:
+    def __init__(self, announced: Announcement, spool: Spool, shapes: HeaderShapes | None = None) -> None:
+        self._shapes = shapes
         self._announced = announced
         self._spool = spool
         self._file: SpoolFile | None = None
@@ -126,7 +137,7 @@ class IncomingObject:
     def _layout_in_memory(self, dataset: memoryview) -> _Layout:
         for scanned_bytes in _SCANNED_BYTES:
             start = bytes(dataset[:scanned_bytes])
-            flat = self._scanned(start, is_all=len(start) == len(dataset))
+            flat = self._scanned(start, len(dataset))
             if flat is not None or len(start) == len(dataset):
                 break
         if flat is not None and flat.pixel_length_bytes != UNDEFINED_LENGTH:
@@ -148,7 +159,7 @@ class IncomingObject:
     def _sealed_in_order(self, pieces: Sequence[Piece], now: datetime) -> SpoolFile:
         file = self._spilt(pieces)
         size = self._spilt_bytes
-        flat = self._scanned(self._start, is_all=len(self._start) == size)
+        flat = self._scanned(self._start, size)
         if flat is not None and flat.pixel_length_bytes != UNDEFINED_LENGTH:
             layout = self._native_layout(flat, size)
         else:
@@ -160,11 +171,17 @@ class IncomingObject:
 
     # --- what both have in common ---
 
-    def _scanned(self, start: bytes, *, is_all: bool) -> FlatHeader | None:
+    def _scanned(self, start: bytes, size: int) -> FlatHeader | None:
         syntax = syntax_of(self._announced.transfer_syntax_uid)
         if is_deflated(syntax) or not syntax.is_little_endian:
             return None
-        return scan_header(start, explicit=not syntax.is_implicit_VR, is_all=is_all)
+        return scan_header(
+            start,
+            explicit=not syntax.is_implicit_VR,
+            is_all=len(start) == size,
+            shapes=self._shapes,
+            length_bytes=size,
+        )
 
     def _native_layout(self, flat: FlatHeader, size: int) -> _Layout:
         if flat.pixel_offset_bytes is not None and flat.pixel_offset_bytes + flat.pixel_length_bytes > size:

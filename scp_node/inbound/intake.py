@@ -14,6 +14,7 @@ from scp_node.dimse.statuses import NO_RESOURCES, NOT_AUTHORISED, NOT_UNDERSTOOD
 from scp_node.domain.identifiers import is_uid
 from scp_node.errors import IntakeError, MismatchedObjectError, UnreadableObjectError
 from scp_node.inbound.announcement import Announcement
+from scp_node.inbound.header_shapes import HeaderShapes
 from scp_node.inbound.incoming import IncomingObject, Piece
 from scp_node.inbound.ledger import Call
 from scp_node.inbound.metrics import ReceiverMetrics
@@ -55,6 +56,7 @@ class Intake:
         self.notices = notices
         self.metrics = metrics
         self.clock = clock
+        self.shapes = HeaderShapes()
         self.journal = journal("inbound")
 
     def begin(
@@ -113,7 +115,7 @@ class Store:
     def expect(self, announced: Announcement) -> None:
         """The request is in order; the data set may come."""
         self._announced = announced
-        self._incoming = IncomingObject(announced, self._intake.spool)
+        self._incoming = IncomingObject(announced, self._intake.spool, self._intake.shapes)
 
     def refuse(self, status: int, reason: str) -> None:
         """Whatever comes, this will be the answer; the first refusal stands."""

@@ -20,6 +20,7 @@ from analyzers.headers import MAY_CHANGE, PRIVATE_GROUPS, may_have_siblings, sib
 from scp_node.domain.study import Identity
 from scp_node.inbound.flat_header import LONG_VRS, HeaderElements, header_elements
 from scp_node.inbound.header import PixelElement, is_deflated, syntax_of
+from scp_node.inbound.header_shapes import HeaderShapes
 from scp_node.inbound.usability import may_be_image
 
 MAX_SIBLING_BYTES = 256 * 1024
@@ -84,6 +85,15 @@ class Siblings:
 
     def __init__(self) -> None:
         self._models: OrderedDict[Series, tuple[HeaderElements, Described]] = OrderedDict()
+        self._shapes = HeaderShapes()
+
+    def elements_of(self, start: bytes, sop_class_uid: str, transfer_syntax_uid: str) -> HeaderElements | None:
+        """The elements of a header that may have siblings; ``start`` reaches to the value of the pixels."""
+        syntax = syntax_of(transfer_syntax_uid)
+        if not may_be_image(sop_class_uid) or is_deflated(syntax) or not syntax.is_little_endian:
+            return None
+        elements = header_elements(start, explicit=not syntax.is_implicit_VR, shapes=self._shapes)
+        return elements if elements is not None and _SERIES_UID in elements.raw else None
 
     def described(self, series: Series, elements: HeaderElements) -> Described | None:
         """What a header says, told by an earlier one of its series; ``None`` if it must be read whole."""
@@ -114,15 +124,6 @@ class Siblings:
         self._models.move_to_end(series)
         while len(self._models) > _MOST_MODELS:
             self._models.popitem(last=False)
-
-
-def elements_of(start: bytes, sop_class_uid: str, transfer_syntax_uid: str) -> HeaderElements | None:
-    """The elements of a header that may have siblings; ``start`` reaches to the value of the pixels."""
-    syntax = syntax_of(transfer_syntax_uid)
-    if not may_be_image(sop_class_uid) or is_deflated(syntax) or not syntax.is_little_endian:
-        return None
-    elements = header_elements(start, explicit=not syntax.is_implicit_VR)
-    return elements if elements is not None and _SERIES_UID in elements.raw else None
 
 
 def series_of(elements: HeaderElements, sop_class_uid: str, transfer_syntax_uid: str) -> Series:
