@@ -8,6 +8,7 @@ with a folder whose ``result.json`` is written last, so that its presence means 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,11 @@ __all__ = [
     "write_summary",
 ]
 
+_PLAIN_FIELDS = tuple(
+    one.name for one in dataclasses.fields(InstanceSummary) if one.name not in ("attributes", "codes", "frames")
+)
+"""Of an instance: texts and whole numbers."""
+
 SUMMARY_SCHEMA = "hai-summary/1"
 SUMMARY_FILE = "summary.json"
 PRIOR_SCHEMA = "hai-prior/1"
@@ -87,7 +93,11 @@ class PriorRecord:
 
 def instance_to_json(instance: InstanceSummary) -> dict[str, Any]:
     """One header as a JSON object; fields at their default are left out."""
-    entries: dict[str, Any] = to_json(instance, omit_defaults=True)
+    entries: dict[str, Any] = {name: getattr(instance, name) for name in _PLAIN_FIELDS}
+    # Most of a header, and nothing but text: asking each value what it is would cost more than the rest.
+    entries["attributes"] = {keyword: list(values) for keyword, values in instance.attributes.items()}
+    entries["codes"] = to_json(instance.codes, omit_defaults=True)
+    entries["frames"] = to_json(instance.frames, omit_defaults=True)
     return entries
 
 

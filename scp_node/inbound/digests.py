@@ -14,9 +14,10 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import BinaryIO
 
-from analyzers.contract import FrameSummary, InstanceSummary
+from analyzers.contract import FrameSummary, InstanceSummary, finite_number
 from scp_node.domain.digest import DigestForm, digest_text
 from scp_node.errors import UnreadableObjectError
 from scp_node.inbound.flat_header import UNDEFINED_LENGTH
@@ -81,9 +82,7 @@ def pixel_digest(value: bytes, geometry: str, summary: InstanceSummary, form: Di
     """
     digest = hasher(form)
     digest.update(geometry.encode())
-    for keyword in _MEANING:
-        number = summary.number(keyword)
-        digest.update(f"|{summary.text(keyword) if number is None else _number_text(number)}".encode())
+    digest.update(_meaning_of(tuple(map(summary.text, _MEANING))))
     digest.update(value)
     return digest_text(digest.digest(), form)
 
@@ -193,7 +192,19 @@ def _inflated_value(file: BinaryIO, pixels: PixelElement) -> Iterator[bytes]:
 def _frame_text(frame: FrameSummary) -> str:
     groups = (frame.position_lps_mm, frame.orientation, frame.spacing_row_col_mm)
     thickness = "" if frame.slice_thickness_mm is None else _number_text(frame.slice_thickness_mm)
-    return ";".join([*(",".join(map(_number_text, group)) if group else "" for group in groups), thickness])
+    return ";".join([*(_group_text(group) if group else "" for group in groups), thickness])
+
+
+@lru_cache(maxsize=256)
+def _meaning_of(texts: tuple[str, ...]) -> bytes:
+    """The same for all planes of a series."""
+    numbers = [(text, finite_number(text)) for text in texts]
+    return "".join(f"|{text if number is None else _number_text(number)}" for text, number in numbers).encode()
+
+
+@lru_cache(maxsize=1024)
+def _group_text(group: tuple[float, ...]) -> str:
+    return ",".join(map(_number_text, group))
 
 
 def _number_text(number: float) -> str:

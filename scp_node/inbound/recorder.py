@@ -33,6 +33,7 @@ from scp_node.inbound.quiet import quiet_libraries
 from scp_node.inbound.siblings import Siblings
 from scp_node.journal import journal, start_journal
 from scp_node.settings import load_settings
+from scp_node.store.associations import OpenAssociation
 from scp_node.store.database import Database
 from scp_node.store.quarantine import Quarantine, QuarantinedObject
 from scp_node.store.refusals import Refusals
@@ -73,16 +74,14 @@ class Rows(Protocol):
     def known_of(self, spool_keys: Collection[str]) -> set[str]:
         """Those of a few keys that a row refers to."""
 
-    def open_association(
-        self, calling_ae: str, called_ae: str, calling_address: str, receiver: str, lease_until: datetime
-    ) -> int:
-        """Make the row of an association."""
+    def open_associations(self, rows: Iterable[OpenAssociation]) -> list[int]:
+        """Make the rows of associations."""
 
     def renew_associations(self, association_ids: Iterable[int], lease_until: datetime) -> None:
         """Extend leases."""
 
-    def close_association(self, association_id: int) -> None:
-        """Remove the row."""
+    def close_associations(self, association_ids: Iterable[int]) -> None:
+        """Remove the rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +237,8 @@ class Recorder:
         if not examined:
             return
         examined = self._as_held(examined)
-        association_ids = [self._association_of(one) for one, _ in examined]
+        self._open_associations(one for one, _ in examined)
+        association_ids = [None if one.call is None else self._associations[one.call] for one, _ in examined]
         instances = [instance for _, instance in examined]
         receptions = self._rows.record_many(instances, self._clock(), association_ids=association_ids)
         for instance, reception in zip(instances, receptions, strict=True):
@@ -324,21 +324,30 @@ class Recorder:
 
     # --- associations ---
 
-    def _association_of(self, one: _Object) -> int | None:
-        if one.call is None:
-            return None
-        if one.call not in self._associations:
-            announced = one.announced
-            self._associations[one.call] = self._rows.open_association(
-                announced.calling_ae, announced.called_ae, announced.address, self._receiver, self._lease_end()
+    def _open_associations(self, objects: Iterable[_Object]) -> None:
+        """Make the rows of those that bring their first objects, all at once: each commit is a sync of the disk."""
+        first = {one.call: one.announced for one in objects if one.call is not None}
+        rows = {
+            call: OpenAssociation(
+                association_id=0,
+                calling_ae=announced.calling_ae,
+                called_ae=announced.called_ae,
+                calling_address=announced.address,
+                receiver=self._receiver,
+                lease_until=self._lease_end(),
             )
-        return self._associations[one.call]
+            for call, announced in first.items()
+            if call not in self._associations
+        }
+        if rows:
+            self._associations.update(zip(rows, self._rows.open_associations(rows.values()), strict=True))
 
     def _forget(self, calls: Iterable[int]) -> None:
-        for call in calls:
-            association_id = self._associations.pop(call, None)
-            if association_id is not None:
-                self._rows.close_association(association_id)
+        known = [call for call in dict.fromkeys(calls) if call in self._associations]
+        if known:
+            self._rows.close_associations([self._associations[call] for call in known])
+        for call in known:
+            del self._associations[call]
 
     def _renew(self) -> None:
         if time.monotonic() - self._renewed_at_s >= RENEW_S:

@@ -221,10 +221,7 @@ class Spool:
         ValueError
             If it is no spool key.
         """
-        if _KEY.fullmatch(spool_key) is None:
-            msg = f"{spool_key!r} is no spool key"
-            raise ValueError(msg)
-        return Path(f"{self._folder}/{spool_key[:2]}/{spool_key}{SUFFIX}")
+        return Path(self._file_name(spool_key))
 
     def remove(self, spool_key: str) -> None:
         """Remove a file; one that is gone already is fine."""
@@ -289,7 +286,7 @@ class Spool:
     def fetch_head(self, spool_key: str) -> None:
         """Have the beginning of a file read ahead, without waiting for it: it was written past the system's cache."""
         with suppress(OSError):
-            descriptor = os.open(self.path(spool_key), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._file_name(spool_key), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.posix_fadvise(descriptor, 0, _FETCHED_BYTES, os.POSIX_FADV_WILLNEED)
             finally:
@@ -319,6 +316,12 @@ class Spool:
     def free_bytes(self) -> int:
         """What the disk has left for this program."""
         return shutil.disk_usage(self._folder).free
+
+    def _file_name(self, spool_key: str) -> str:
+        if _KEY.fullmatch(spool_key) is None:
+            msg = f"{spool_key!r} is no spool key"
+            raise ValueError(msg)
+        return f"{self._folder}/{spool_key[:2]}/{spool_key}{SUFFIX}"
 
     def _make_folders(self) -> None:
         # All at once and synced, so that a file's name needs one sync of one folder only.

@@ -291,20 +291,10 @@ class StudyStore:
 
     # --- associations ---
 
-    def open_association(
-        self, calling_ae: str, called_ae: str, calling_address: str, receiver: str, lease_until: datetime
-    ) -> int:
-        """Note that a receiver holds an association open; return its number."""
-        row = OpenAssociation(
-            association_id=0,
-            calling_ae=calling_ae,
-            called_ae=called_ae,
-            calling_address=calling_address,
-            receiver=receiver,
-            lease_until=lease_until,
-        )
+    def open_associations(self, rows: Iterable[OpenAssociation]) -> list[int]:
+        """Note that a receiver holds associations open, in one transaction; return their new numbers."""
         with self._database.writing() as connection:
-            return associations.opened(connection, row)
+            return [associations.opened(connection, row) for row in rows]
 
     def renew_associations(self, association_ids: Iterable[int], lease_until: datetime) -> None:
         """Extend leases."""
@@ -312,10 +302,11 @@ class StudyStore:
             for association_id in association_ids:
                 associations.renewed(connection, association_id, lease_until)
 
-    def close_association(self, association_id: int) -> None:
-        """Forget an association; its studies are no longer held by it."""
+    def close_associations(self, association_ids: Iterable[int]) -> None:
+        """Forget associations, in one transaction; their studies are no longer held by them."""
         with self._database.writing() as connection:
-            associations.closed(connection, association_id)
+            for association_id in association_ids:
+                associations.closed(connection, association_id)
 
     def forget_dead_associations(self, now: datetime) -> int:
         """Forget associations whose lease ran out; return how many."""

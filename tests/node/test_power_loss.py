@@ -24,6 +24,7 @@ from scp_node.errors import IntakeError, MismatchedObjectError
 from scp_node.inbound.announcement import Announcement
 from scp_node.inbound.incoming import IncomingObject
 from scp_node.inbound.recorder import Recorder
+from scp_node.store.associations import OpenAssociation
 from scp_node.store.database import Database
 from scp_node.store.quarantine import Quarantine
 from scp_node.store.refusals import Refusals
@@ -97,15 +98,13 @@ class Remembered:
         self.instances |= {instance.spool_key: instance for instance in instances}
         return [Reception.NEW] * len(instances)
 
-    def open_association(
-        self, calling_ae: str, called_ae: str, calling_address: str, receiver: str, lease_until: datetime
-    ) -> int:
+    def open_associations(self, rows: Iterable[OpenAssociation]) -> list[int]:
         raise AssertionError("there is no association in a look")
 
     def renew_associations(self, association_ids: Iterable[int], lease_until: datetime) -> None:
         raise AssertionError("likewise")
 
-    def close_association(self, association_id: int) -> None:
+    def close_associations(self, association_ids: Iterable[int]) -> None:
         raise AssertionError("likewise")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from scp_node.store.associations import OpenAssociation
 from scp_node.store.database import Database
 from scp_node.store.studies import StudyStore
 from tests.node.store_samples import OTHER_STUDY, STUDY, at, received
@@ -20,7 +21,12 @@ def studies(tmp_path: Path) -> Iterator[StudyStore]:
 
 
 def opened(studies: StudyStore, lease_until_s: float = 60) -> int:
-    return studies.open_association(
+    return studies.open_associations([open_association(lease_until_s)])[0]
+
+
+def open_association(lease_until_s: float = 60) -> OpenAssociation:
+    return OpenAssociation(
+        association_id=0,
         calling_ae="CT_SCANNER",
         called_ae="HAI_NODE",
         calling_address="127.0.0.1",
@@ -42,8 +48,20 @@ def test_a_closed_association_holds_nothing(studies: StudyStore) -> None:
     association = opened(studies)
     studies.record(received(1), at(2), association_id=association)
 
-    studies.close_association(association)
+    studies.close_associations([association])
 
+    assert studies.studies_held_open(at(3), HOLD_S) == set()
+
+
+def test_associations_that_are_opened_together_are_told_apart(studies: StudyStore) -> None:
+    first, second, third = studies.open_associations([open_association() for _ in range(3)])
+    for association in (first, third):
+        studies.record(received(1), at(2), association_id=association)
+
+    studies.close_associations([first, second])
+    assert studies.studies_held_open(at(3), HOLD_S) == {STUDY}
+
+    studies.close_associations([third])
     assert studies.studies_held_open(at(3), HOLD_S) == set()
 
 
@@ -87,7 +105,7 @@ def test_two_interleaved_studies_are_both_held(studies: StudyStore) -> None:
 
 def test_an_instance_of_an_association_that_was_forgotten_is_still_recorded(studies: StudyStore) -> None:
     association = opened(studies)
-    studies.close_association(association)
+    studies.close_associations([association])
 
     studies.record(received(1), at(5), association_id=association)
 
