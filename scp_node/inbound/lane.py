@@ -286,7 +286,7 @@ class StreamingProvider(PromptProvider):
     def _read_checked(self, wire: Wire) -> None:
         if not wire.need(PDU_HEADER_BYTES):
             raise _ClosedError
-        header = self._pdu_header(wire)
+        header = _pdu_header(wire, self.association.max_data_bytes)
         if header.kind is PduType.P_DATA_TF and self.state_machine.current_state == _ESTABLISHED:
             if self.assoc.dimse.message is None:
                 self._give_back()
@@ -338,10 +338,12 @@ class StreamingProvider(PromptProvider):
     def _pieces(self, wire: Wire, store: Store, context_id: int, left_bytes: int) -> _Pieces:
         """Walk the fragments of a data set (annex E); what is left at the end lies in the buffer."""
         pieces = _Pieces(wire, store)
+        # The library looks it up anew each time, and this is asked of each PDU.
+        max_data_bytes = self.association.max_data_bytes
         while True:
             if not left_bytes:
                 pieces.have(PDU_HEADER_BYTES)
-                header = self._pdu_header(wire)
+                header = _pdu_header(wire, max_data_bytes)
                 if header.kind is not PduType.P_DATA_TF:
                     raise _InterruptedStoreError
                 wire.lo += PDU_HEADER_BYTES
@@ -358,6 +360,7 @@ class StreamingProvider(PromptProvider):
                     raise UpperLayerError("something behind the last fragment of an object")
                 return pieces
 
-    def _pdu_header(self, wire: Wire) -> PduHeader:
-        six_bytes = wire.view[wire.lo : wire.lo + PDU_HEADER_BYTES]
-        return pdu_header(six_bytes, max_data_bytes=self.association.max_data_bytes)
+
+def _pdu_header(wire: Wire, max_data_bytes: int) -> PduHeader:
+    """The header of a PDU that lies unread in the buffer."""
+    return pdu_header(wire.view[wire.lo : wire.lo + PDU_HEADER_BYTES], max_data_bytes=max_data_bytes)

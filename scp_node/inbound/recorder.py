@@ -10,6 +10,7 @@ and everything is recorded.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -390,6 +391,8 @@ def main(arguments: Sequence[str]) -> int:
         receiver=options.receiver,
         clock=lambda: datetime.now(UTC),
     )
+    # What was made until now is no garbage, and looking at all of it again and again is time that recording lacks.
+    gc.freeze()
     recorder.run(NoticeReader(options.notices_fd))
     database.close()
     return EXIT_OK

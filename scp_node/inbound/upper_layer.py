@@ -44,6 +44,7 @@ class PduType(IntEnum):
     A_ABORT = 7
 
 
+_KIND_OF = {kind.value: kind for kind in PduType}
 _SHORT = frozenset({PduType.A_ASSOCIATE_RJ, PduType.A_RELEASE_RQ, PduType.A_RELEASE_RP, PduType.A_ABORT})
 _SHORT_BYTES = 4
 
@@ -87,10 +88,9 @@ def pdu_header(six_bytes: bytes | memoryview, *, max_data_bytes: int) -> PduHead
         If the type is unknown or the length is not possible for it.
     """
     number, length_bytes = _PDU_HEADER.unpack(six_bytes)
-    try:
-        kind = PduType(number)
-    except ValueError:
-        raise UpperLayerError("a PDU of unknown type") from None
+    kind = _KIND_OF.get(number)
+    if kind is None:
+        raise UpperLayerError("a PDU of unknown type")
     if kind is PduType.P_DATA_TF:
         if not PDV_HEADER_BYTES <= length_bytes <= max_data_bytes:
             raise UpperLayerError("a P-DATA-TF longer than negotiated, or empty")
