@@ -150,7 +150,8 @@ class NoticeReader:
         When the first has come, others are waited for a moment, unless an association ended: its sender has what it
         wanted, and nobody knows when the next notice comes.
         """
-        self._fill(most, wait_s)
+        # One read may bring more than are given out at once; the rest must not wait for others to come.
+        self._fill(most, 0.0 if self._waiting else wait_s)
         gathered_at_s = time.monotonic() + GATHER_S
         while self._waiting and not self._has_end(most) and (left_s := gathered_at_s - time.monotonic()) > 0:
             self._fill(most, left_s)
