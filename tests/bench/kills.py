@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,15 +21,17 @@ import psutil
 import pydicom
 
 from scp_node.inbound.listener import listening_socket
+from scp_node.inbound.wire import BUFFER_BYTES
 from scp_node.pipeline.folders import JobFolders
 from scp_node.pipeline.recover import Recovery
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
+from scp_node.store.file_image import LEAST_DIRECT_BYTES
 from scp_node.store.jobs import JobStore
 from scp_node.store.quarantine import Quarantine
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
-from tests.bench.small_objects import RefusedError, Sender, SmallObjects, instance_uid
+from tests.bench.prepared_objects import PreparedObjects, RefusedError, Sender, instance_uid, number_of
 from tests.node.network import REPOSITORY, Site, dataset_bytes, eventually
 
 MARK = "HAI_SOAK_RUN"
@@ -39,10 +41,14 @@ SUCCESS = 0x0000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run of kills left; every count but the first three must be 0."""
+    """What a run of kills left; the counts of :attr:`faults` must be 0."""
 
     kills: int
     acknowledged: int
+    direct: int
+    """Of these so large that they are written past the system's cache."""
+    spilt: int
+    """Of these larger than the receive buffer."""
     sent_again: int
     """Objects whose answer never came, or that were refused."""
     missing: int
@@ -50,7 +56,8 @@ class Outcome:
     twice: int
     """Present in more than one file."""
     half: int
-    """Rows whose file does not hold the bytes that were sent, and files that no row knows after recovery."""
+    """Rows, acknowledged or not, whose file does not hold the bytes that were sent, and files that no row knows after
+    recovery."""
     orphans: int
     """Processes left after the end."""
 
@@ -59,6 +66,9 @@ class Outcome:
         """What must be 0."""
         return {"missing": self.missing, "twice": self.twice, "half": self.half, "orphans": self.orphans}
 
+    def __add__(self, other: Outcome) -> Outcome:
+        return Outcome(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
+
 
 @dataclass(slots=True, kw_only=True)
 class Load:
@@ -66,13 +76,18 @@ class Load:
 
     port: int
     threads: int
-    objects: SmallObjects = field(default_factory=SmallObjects.made)
-    acknowledged: dict[int, int] = field(default_factory=dict)
-    """Object number -> study number."""
+    objects: PreparedObjects = field(default_factory=PreparedObjects.mixed)
+    per_study: int = OBJECTS_PER_STUDY
+    acknowledged: set[int] = field(default_factory=set)
+    """Numbers of objects."""
     sent_again: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _next: int = 0
+
+    def dataset(self, number: int) -> bytes:
+        """What is sent under a number."""
+        return self.objects.dataset(number, number // self.per_study)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -91,8 +106,8 @@ class Load:
         waiting: list[int] = []
         while not self._stop.is_set():
             with self._lock:
-                first, self._next = self._next, self._next + OBJECTS_PER_STUDY
-            waiting = list(range(first, first + OBJECTS_PER_STUDY))
+                first, self._next = self._next, self._next + self.per_study
+            waiting = list(range(first, first + self.per_study))
             while waiting and not self._stop.is_set():
                 try:
                     self._send_study(waiting)
@@ -104,10 +119,9 @@ class Load:
         with Sender(self.port, timeout_s=30.0) as link:
             while waiting and not self._stop.is_set():
                 number = waiting[0]
-                study = number // OBJECTS_PER_STUDY
-                if link.store(instance_uid(number), self.objects.dataset(number, study)) != SUCCESS:
+                if link.store(instance_uid(number), self.dataset(number)) != SUCCESS:
                     raise RefusedError
-                self.acknowledged[number] = study
+                self.acknowledged.add(number)
                 waiting.pop(0)
 
 
@@ -235,18 +249,18 @@ def examined(site: Site, load: Load, *, kills: int, orphans: int) -> Outcome:
         quarantined = len(Quarantine(database).of_study(""))
     present = Counter(_uid_of(spool.path(key)) for key in files)
     half = len(set(files) ^ set(rows.values())) + quarantined
-    missing = 0
-    for number, study in load.acknowledged.items():
-        key = rows.get(instance_uid(number))
-        if key is None or not spool.path(key).exists():
-            missing += 1
-        elif dataset_bytes(spool.path(key)) != load.objects.dataset(number, study):
-            half += 1
+    for uid, key in rows.items():
+        path = spool.path(key)
+        half += path.exists() and dataset_bytes(path) != load.dataset(number_of(uid))
+    acknowledged = {number: rows.get(instance_uid(number)) for number in load.acknowledged}
+    sizes = [len(load.dataset(number)) for number in acknowledged]
     return Outcome(
         kills=kills,
-        acknowledged=len(load.acknowledged),
+        acknowledged=len(acknowledged),
+        direct=sum(LEAST_DIRECT_BYTES <= size <= BUFFER_BYTES for size in sizes),
+        spilt=sum(size > BUFFER_BYTES for size in sizes),
         sent_again=load.sent_again,
-        missing=missing,
+        missing=sum(key is None or not spool.path(key).exists() for key in acknowledged.values()),
         twice=sum(count > 1 for count in present.values()),
         half=half,
         orphans=orphans,

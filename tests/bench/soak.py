@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
+import operator
 import os
 import platform
+import shutil
 import statistics
 import sys
 import tempfile
@@ -27,10 +30,11 @@ import psutil
 from scp_node.inbound.notices import CAPACITY_BYTES
 from scp_node.store.database import Database
 from tests.bench.kills import Load, Outcome, Victim, examined, kill_often
-from tests.bench.small_objects import Sender, instance_uid
+from tests.bench.prepared_objects import PreparedObjects, Sender, instance_uid
 from tests.node.network import REPOSITORY, Site, eventually, make_site, peers_toml
 
 WHOLE_OBJECTS, WHOLE_ASSOCIATIONS, WHOLE_KILLS = 200_000, 2_000, 1_000
+KILLS_AT_A_TIME = 100
 SAMPLE_S = 1.0
 BYTES_OF_NOTICE = 185
 MOST_BACKLOG = CAPACITY_BYTES // BYTES_OF_NOTICE + 1_000
@@ -77,8 +81,8 @@ class Endurance:
 def endure(site: Site, journal: Path, *, objects: int, associations: int, senders: int) -> Endurance:
     """Send ``objects`` over ``associations``, ``senders`` at a time, to one receiver with its recorder."""
     victim = Victim(site, journal)
-    load = Load(port=site.port, threads=senders)
     per_association = -(-objects // associations)
+    load = Load(port=site.port, threads=senders, objects=PreparedObjects.small(), per_study=per_association)
     failures: list[str] = []
     over: list[int] = []
     samples: tuple[list[Sample], list[Sample]] = ([], [])
@@ -89,8 +93,8 @@ def endure(site: Site, journal: Path, *, objects: int, associations: int, sender
         try:
             with Sender(site.port) as link:
                 for number in range(first, min(first + per_association, objects)):
-                    if link.store(instance_uid(number), load.objects.dataset(number, study)) == 0:
-                        load.acknowledged[number] = study
+                    if link.store(instance_uid(number), load.dataset(number)) == 0:
+                        load.acknowledged.add(number)
         except OSError as fault:
             failures.append(str(fault))
         over.append(study)
@@ -198,6 +202,8 @@ def _kill_lines(found: Outcome, kills: int) -> list[Line]:
     return [
         _at_least("kills", found.kills, kills),
         _reported("kills: objects acknowledged", found.acknowledged),
+        _reported("kills: of these written past the cache (70 and 600 kB)", found.direct),
+        _reported("kills: of these larger than the receive buffer (2.4 MB)", found.spilt),
         _reported("kills: associations begun again", found.sent_again),
         *_fault_lines("kills", found),
     ]
@@ -250,10 +256,12 @@ def write(lines: Sequence[Line], folder: Path) -> None:
         f"Made by `make soak`; do not edit. {now}. {extent}",
         f"Machine: {machine}.",
         "",
-        "Objects of 1.3 kB from senders on the same machine. Tenths are of the time after the",
-        f"first {WARM_UP_ASSOCIATIONS} associations; values in them are medians.",
-        "After the end every row and the bytes of every file were compared with what had been acknowledged. A kill is",
-        "SIGKILL to the receiver, its recorder or both at once, at a random moment; then the next is started.",
+        "Objects from senders on the same machine: of 1.3 kB under the long load, of 1.3 kB to 2.4 MB under the kills,",
+        "so that each way of writing one is killed. Tenths are of the time after the first",
+        f"{WARM_UP_ASSOCIATIONS} associations; values in them are medians.",
+        "After the end every row was compared with what had been acknowledged, and the bytes of every file with what",
+        "had been sent. A kill is SIGKILL to the receiver, its recorder or both at once, at a random moment; then the",
+        f"next is started. After each {KILLS_AT_A_TIME} kills what is left is examined, and a new spool begun.",
         "",
         "| what | value | must | holds |",
         "|---|--:|---|---|",
@@ -271,6 +279,25 @@ def _machine() -> str:
     memory_gib = psutil.virtual_memory().total / 1024**3
     system = f"Linux {platform.release()}, Python {platform.python_version()}"
     return f"{os.cpu_count()} x {cpu}, {memory_gib:.0f} GiB, {system}"
+
+
+def _killed(work: Path, kills: int, seed: int) -> Outcome:
+    """Kill so many times, a hundred on each spool: what a thousand leave would fill a disk."""
+    found: list[Outcome] = []
+    for start in range(0, kills, KILLS_AT_A_TIME):
+        folder = work / f"kills-{start}"
+        found.append(
+            kill_often(
+                _site(folder),
+                work / f"kills-{start}.journal",
+                kills=min(KILLS_AT_A_TIME, kills - start),
+                senders=3,
+                seed=seed + start,
+            )
+        )
+        print(found[-1], flush=True)
+        shutil.rmtree(folder)
+    return functools.reduce(operator.add, found)
 
 
 def _site(folder: Path) -> Site:
@@ -306,10 +333,7 @@ def main(arguments: Sequence[str]) -> int:
             )
             load = _endurance_lines(found, options.objects, associations)
         if options.kills:
-            outcome = kill_often(
-                _site(work / "kills"), work / "kills.journal", kills=options.kills, senders=3, seed=options.seed
-            )
-            deaths = _kill_lines(outcome, options.kills)
+            deaths = _kill_lines(_killed(work, options.kills, options.seed), options.kills)
     lines = [*load, *deaths]
     write(lines, options.out)
     failing = [line.name for line in lines if line.holds is False]

@@ -26,7 +26,7 @@ from scp_node.outbound.pause import Pause
 from scp_node.store.database import Database
 from scp_node.store.seal import whole_seal
 from scp_node.store.studies import StudyStore
-from tests.bench.small_objects import Sender, SmallObjects, _data_pdu, _store_command, instance_uid
+from tests.bench.prepared_objects import PreparedObjects, Sender, _data_pdu, _store_command, instance_uid
 from tests.node.network import (
     Receiver,
     Site,
@@ -263,7 +263,7 @@ def test_an_end_in_mid_transfer_leaves_nothing_half_and_the_next_sender_is_serve
     how: str, where: str, receiver: Receiver, site: Site
 ) -> None:
     number = zlib.crc32(f"{how} {where}".encode())
-    made = SmallObjects.made()
+    made = PreparedObjects.small()
     dataset, command = made.dataset(number, number), _data_pdu(_store_command(instance_uid(number)), 3)
     half = len(dataset) // 2 // 2 * 2
     sent = {

@@ -1,9 +1,11 @@
-"""A sender of small objects over a bare socket, whose bytes are prepared: never the bottleneck of what it measures."""
+"""A sender of objects over a bare socket, whose bytes are prepared: never the bottleneck of what it measures."""
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Self
@@ -15,9 +17,15 @@ from tests.node.network import ct_slice
 
 _ROOT = "1.2.826.0.1.3680043.8.498.77."
 _DIGITS = 12
+_FIRST_NUMBER: int = 10 ** (_DIGITS - 1)
 _STUDY_MARK, _INSTANCE_MARK = f"{_ROOT}1.{'7' * _DIGITS}", f"{_ROOT}2.{'8' * _DIGITS}"
 _CONTEXT = 1
-_SUCCESS = 0x0000
+MIXED_ROWS = (16, 187, 548, 1100)
+"""Rows and columns. About 1.3 kB, written as they come; 70 kB and 600 kB, written past the system's cache; 2.4 MB, more
+than the receive buffer holds, written in parts and sealed afterwards."""
+_WINDOWS = 1 << 15
+_FRAGMENT_BYTES = 64 << 10
+"""Of what a receiver takes by its default of 128 kB."""
 
 
 class RefusedError(Exception):
@@ -26,32 +34,76 @@ class RefusedError(Exception):
 
 def instance_uid(number: int) -> str:
     """SOP Instance UID of object ``number``; all are of one length."""
-    return f"{_ROOT}2.{number + 10 ** (_DIGITS - 1)}"
+    return f"{_ROOT}2.{number + _FIRST_NUMBER}"
+
+
+def number_of(uid: str) -> int:
+    """Of the object of an :func:`instance_uid`."""
+    return int(uid.rpartition(".")[2]) - _FIRST_NUMBER
 
 
 def study_uid(number: int) -> str:
     """Study Instance UID, likewise."""
-    return f"{_ROOT}1.{number + 10 ** (_DIGITS - 1)}"
+    return f"{_ROOT}1.{number + _FIRST_NUMBER}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmallObjects:
-    """Objects that differ in their UIDs only."""
+class PreparedObjects:
+    """CT slices that differ in their UIDs, in their pixels and, where that is wanted, in size.
 
-    template: bytes
+    Pixels are a window of noise that lies elsewhere for each object: bytes of another one, or in another place, are
+    found by comparison.
+    """
+
+    headers: tuple[bytes, ...]
+    """By kind, up to the value of Pixel Data."""
+    pixel_bytes: tuple[int, ...]
+    """By kind."""
+    noise: bytes
+    kind_of: Callable[[int], int]
 
     @classmethod
-    def made(cls) -> Self:
-        """One CT slice of 16 x 16 pixels, about 1.3 kB."""
-        dataset = ct_slice(study=_STUDY_MARK, SOPInstanceUID=_INSTANCE_MARK)
-        stream = BytesIO()
-        pydicom.dcmwrite(stream, dataset, implicit_vr=False, little_endian=True, enforce_file_format=False)
-        return cls(template=stream.getvalue())
+    def small(cls) -> Self:
+        """All of 16 x 16 pixels, about 1.3 kB."""
+        return cls._made((16,), lambda _number: 0)
+
+    @classmethod
+    def mixed(cls) -> Self:
+        """Mostly small ones, and those that a receiver writes otherwise: :data:`MIXED_ROWS`."""
+        return cls._made(MIXED_ROWS, mixed_kind)
+
+    @classmethod
+    def _made(cls, kinds: Sequence[int], kind_of: Callable[[int], int]) -> Self:
+        headers = []
+        for rows in kinds:
+            dataset = ct_slice(study=_STUDY_MARK, SOPInstanceUID=_INSTANCE_MARK, rows=rows)
+            stream = BytesIO()
+            pydicom.dcmwrite(stream, dataset, implicit_vr=False, little_endian=True, enforce_file_format=False)
+            headers.append(stream.getvalue()[: -_pixel_bytes(rows)])
+        sizes = tuple(map(_pixel_bytes, kinds))
+        noise = random.Random(1).randbytes(max(sizes) + 2 * _WINDOWS)  # noqa: S311 - pixels, no secret
+        return cls(headers=tuple(headers), pixel_bytes=sizes, noise=noise, kind_of=kind_of)
 
     def dataset(self, number: int, study: int) -> bytes:
         """The data set of an object."""
-        named = self.template.replace(_INSTANCE_MARK.encode(), instance_uid(number).encode())
-        return named.replace(_STUDY_MARK.encode(), study_uid(study).encode())
+        kind = self.kind_of(number)
+        named = self.headers[kind].replace(_INSTANCE_MARK.encode(), instance_uid(number).encode())
+        named = named.replace(_STUDY_MARK.encode(), study_uid(study).encode())
+        start = 2 * (number % _WINDOWS)
+        return named + self.noise[start : start + self.pixel_bytes[kind]]
+
+
+def mixed_kind(number: int) -> int:
+    """Index into :data:`MIXED_ROWS`: of 160 objects 119 are small, 32 of 70 kB, 8 of 600 kB and one of 2.4 MB."""
+    if number % 160 == 7:
+        return 3
+    if number % 20 == 12:
+        return 2
+    return 1 if number % 5 == 4 else 0
+
+
+def _pixel_bytes(rows: int) -> int:
+    return 2 * rows * rows
 
 
 class Sender:
@@ -80,7 +132,10 @@ class Sender:
     def store(self, sop_instance_uid: str, dataset: bytes) -> int:
         """Send one object; its status."""
         command = _store_command(sop_instance_uid)
-        self._socket.sendall(_data_pdu(command, 3) + _data_pdu(dataset, 2))
+        starts = range(0, len(dataset), _FRAGMENT_BYTES)
+        parts = [dataset[start : start + _FRAGMENT_BYTES] for start in starts]
+        pdus = [_data_pdu(part, 0) for part in parts[:-1]]
+        self._socket.sendall(b"".join([_data_pdu(command, 3), *pdus, _data_pdu(parts[-1], 2)]))
         kind, value = self._pdu()
         if kind != 4:
             raise ConnectionAbortedError
