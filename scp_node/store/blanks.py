@@ -2,7 +2,8 @@
 
 An object whose file is made when it comes waits for two syncs, of its bytes and of its name. A name that is on the disk
 before needs only the first, and one sync of a folder serves many names. What is never used is empty, has no seal, and
-so is nobody's: it is removed at the next start, as half files are.
+so is nobody's: another process may remove it, also from under a receiver that meant to use it. One that was killed
+leaves up to as many as it makes ahead, and the recorder of the next one removes them.
 """
 
 from __future__ import annotations
@@ -69,14 +70,15 @@ class Blanks:
         OSError
             If the disk refuses to make or to sync any; then none is left behind.
         """
-        with self._lock:
-            if not self._waiting:
-                self._waiting = self._made(self._next_count())
-            path = self._waiting.pop()
-        # Opened only now: what waits holds no descriptor.
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return Blank(spool_key=path.stem, path=path, descriptor=descriptor)
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._waiting = self._made(self._next_count())
+                path = self._waiting.pop()
+            # Opened only now: what waits holds no descriptor.
+            descriptor = _opened(path)
+            if descriptor is not None:
+                return Blank(spool_key=path.stem, path=path, descriptor=descriptor)
 
     def remove(self) -> None:
         """Remove those that nobody took."""
@@ -112,6 +114,32 @@ def _new(folder: Path, spool_key: str) -> Path:
     path = folder / f"{spool_key}{SUFFIX}"
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
     return path
+
+
+def _opened(path: Path) -> int | None:
+    """A locked descriptor of a file that still has its name; ``None`` if somebody removed it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if os.fstat(descriptor).st_nlink:
+        return descriptor
+    # Removed between opening and locking: what is written into it would be lost.
+    os.close(descriptor)
+    return None
+
+
+def remove_blank(path: Path) -> None:
+    """Remove a file if it is empty and nobody has it in hand; what the disk refuses stays."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_size == 0:
+                path.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _undo(paths: list[Path]) -> None:

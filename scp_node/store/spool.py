@@ -17,7 +17,7 @@ from typing import BinaryIO, Final, Self
 
 from scp_node.durability import sync_folder
 from scp_node.errors import SpoolFullError
-from scp_node.store.blanks import SUFFIX, Blank, Blanks
+from scp_node.store.blanks import SUFFIX, Blank, Blanks, remove_blank
 from scp_node.store.file_image import FileImage, FileImages, write_all
 from scp_node.store.seal import Seal, whole_seal
 
@@ -269,6 +269,13 @@ class Spool:
             return None
         finally:
             os.close(descriptor)
+
+    def remove_blanks(self) -> None:
+        """Remove the empty files that a killed receiver made ahead, if there are any; a living one makes others."""
+        for entry in self._entries():
+            with suppress(OSError):
+                if entry.stat().st_size == 0:
+                    remove_blank(Path(entry.path))
 
     @contextmanager
     def searched(self) -> Iterator[bool]:

@@ -1,13 +1,19 @@
 """Receivers and recorders killed at random moments under load; the long run is `make soak`."""
 
+import signal
 import time
+from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scp_node.demo.ports import free_port
-from tests.bench.kills import Load, examined, kill_often
-from tests.node.network import Site, make_site, peers_toml
+from scp_node.inbound.listener import listening_socket
+from tests.bench.kills import SUCCESS, Load, examined, kill_often
+from tests.bench.prepared_objects import PreparedObjects, Sender, instance_uid
+from tests.node.network import Receiver, Site, eventually, make_site, peers_toml, receiving
 from tests.system.node_process import node_under_test
 
 pytestmark = pytest.mark.timeout(280)
@@ -23,6 +29,8 @@ def test_whatever_is_killed_at_whatever_moment_nothing_acknowledged_is_missing_t
 
     assert outcome.faults == {"missing": 0, "twice": 0, "half": 0, "orphans": 0}
     assert outcome.acknowledged > 500
+    assert outcome.direct > 50
+    assert outcome.spilt > 0
     assert outcome.sent_again > 20, "the kills met nobody"
 
 
@@ -42,3 +50,40 @@ def test_a_main_process_that_is_killed_under_load_leaves_nobody_behind_and_loses
 
     assert outcome.faults == {"missing": 0, "twice": 0, "half": 0, "orphans": 0}
     assert outcome.acknowledged > 100
+
+
+def test_what_a_killed_receiver_made_ahead_goes_with_the_next_one_while_its_sibling_goes_on(tmp_path: Path) -> None:
+    site = make_site(tmp_path, peers=peers_toml())
+    objects, numbers = PreparedObjects.small(), count()
+
+    def send(link: Sender, how_many: int) -> list[int]:
+        sent = [next(numbers) for _ in range(how_many)]
+        return [link.store(instance_uid(number), objects.dataset(number, 0)) for number in sent]
+
+    def sent_to(one: Receiver, other: Receiver, how_many: int) -> list[int]:
+        """A process that is stopped takes no call."""
+        other.process.send_signal(signal.SIGSTOP)
+        try:
+            assert eventually(lambda: psutil.Process(other.process.pid).status() == psutil.STATUS_STOPPED)
+            with Sender(one.port, timeout_s=20.0) as link:
+                return send(link, how_many)
+        finally:
+            other.process.send_signal(signal.SIGCONT)
+
+    def empty() -> int:
+        return sum(path.stat().st_size == 0 for path in (site.data / "spool").rglob("*.dcm"))
+
+    # Of 33 that come one after the other the last takes the second of the 32 that were made for it.
+    with closing(listening_socket("127.0.0.1", site.port)) as shared, ExitStack() as living:
+        sibling = living.enter_context(receiving(site, number=1, listening=shared))
+        with receiving(site, number=2, listening=shared) as killed:
+            assert sent_to(sibling, killed, 33) == [SUCCESS] * 33
+            assert sent_to(killed, sibling, 33) == [SUCCESS] * 33
+            assert empty() > 40
+            killed.process.kill()
+            killed.process.wait(timeout=20)
+        successor = living.enter_context(receiving(site, number=3, listening=shared))
+        assert eventually(lambda: empty() == 0), "they lie there until the node starts again"
+        assert sent_to(sibling, successor, 40) == [SUCCESS] * 40
+
+    assert len(site.spooled) == 33 + 33 + 40

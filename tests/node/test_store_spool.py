@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 from scp_node.errors import SpoolFullError
+from scp_node.store.blanks import remove_blank
 from scp_node.store.file_image import LARGEST_BYTES
 from scp_node.store.spool import Spool
 
@@ -245,6 +246,40 @@ def test_what_was_made_ahead_and_not_used_is_empty_without_a_seal_and_removed_at
     spool.close()
 
     assert set(spool.keys()) == keys
+
+
+def test_a_file_that_was_made_ahead_may_be_removed_by_another_process_and_nothing_is_written_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool", quota_gib=1.0, keep_free_gib=0.0, most_blanks=8, elapsed_s=lambda: 0.0)
+    keys = {kept(spool, b"x") for _ in range(4)}
+    unused = sorted(set(spool.keys()) - keys)
+    remove_blank(spool.path(unused.pop()))
+    flock = fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        """Another process comes between opening and locking."""
+        if unused and operation == fcntl.LOCK_EX:
+            remove_blank(spool.path(unused.pop()))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    keys |= {kept(spool, b"y") for _ in range(3)}
+    spool.close()
+
+    assert len(keys) == 7
+    assert set(spool.keys()) == keys
+    assert sorted(spool.path(key).read_bytes() for key in keys) == [b"x"] * 4 + [b"y"] * 3
+
+
+def test_what_is_in_hand_or_has_bytes_is_not_removed_as_made_ahead(tmp_path: Path) -> None:
+    spool, other = spool_in(tmp_path), spool_in(tmp_path)
+    key = kept(spool, b"x")
+    with spool.begin() as file:
+        other.remove_blanks()
+        assert set(other.keys()) == {file.spool_key, key}
+        file.write([b"y"])
+        assert spool.path(file.durable()).read_bytes() == b"y"
 
 
 def test_a_node_at_rest_makes_no_files_ahead(tmp_path: Path) -> None:
