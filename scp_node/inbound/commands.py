@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from scp_node.inbound.upper_layer import UpperLayerError
 
-MAX_COMMAND_BYTES = 4096
-"""A C-STORE-RQ needs about 200."""
+MAX_COMMAND_BYTES = 1 << 16
+"""A C-STORE-RQ needs about 200, and at most 500 with everything that PS3.7 section 9.3.1.1 allows; the rest is room for
+elements that it does not know."""
+_MOST_NAME_BYTES = 1 << 10
+"""A UID has 64; what is longer is not sent back, and the answer fits into the smallest PDU."""
 
 _ELEMENT = struct.Struct("<HHL")
 _AFFECTED_CLASS, _FIELD, _MESSAGE_ID, _RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
@@ -45,6 +48,8 @@ def store_request(command: bytes) -> StoreRequest | None:
     message_id = elements.get(_MESSAGE_ID, b"")
     if len(message_id) != len(_STORE_REQUEST):
         raise UpperLayerError("a C-STORE-RQ without message ID")
+    if any(len(elements.get(name, b"")) > _MOST_NAME_BYTES for name in (_AFFECTED_CLASS, _AFFECTED_INSTANCE)):
+        raise UpperLayerError("a C-STORE-RQ with more than a UID in the place of one")
     return StoreRequest(
         message_id=message_id,
         sop_class_uid=_text(elements.get(_AFFECTED_CLASS, b"")),

@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     from scp_node.inbound.commands import StoreRequest
     from scp_node.inbound.intake import Store
 
-MAX_COMMAND_IN_PIECES_BYTES = 1 << 16
-"""Of a command set together with the headers of its PDVs and PDUs; enough for one that comes byte by byte."""
+MAX_COMMAND_IN_PIECES_BYTES = 1 << 17
+"""Of a command set together with the headers of its PDVs and PDUs; enough for a usual one that comes byte by byte."""
 MAX_LIBRARY_MESSAGE_BYTES = 8 << 20
 """Of a message that does not go through the lane and so is put together in memory. Reports and echoes are small; an
-object comes this way only if its command is longer than :data:`MAX_COMMAND_BYTES`."""
+object comes this way only if its command is longer than :data:`MAX_COMMAND_BYTES`, and none that the standard allows
+is."""
 MAX_LIBRARY_BYTES = 16 << 20
 """Of all such messages that are on their way to this process; the library needs about four times as much for them."""
 SMALL_FRAGMENT_BYTES = 1 << 10

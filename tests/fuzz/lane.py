@@ -25,7 +25,7 @@ with instrumented(__name__):
     from pynetdicom.transport import AddressInformation
 
     from scp_node.inbound import lane, wire
-    from scp_node.inbound.commands import MAX_COMMAND_BYTES, StoreRequest, store_request
+    from scp_node.inbound.commands import StoreRequest, store_request
     from scp_node.inbound.incoming import Piece
     from scp_node.inbound.intake import Answer, Store
     from scp_node.inbound.lane import Allowance, StreamingProvider
@@ -38,6 +38,7 @@ BUFFER_BYTES = 16_384
 """In place of 2 MiB, so that small inputs fill it, too."""
 BUFFERED: tuple[Any, ...] = (wire, lane)
 """The modules that know that size."""
+COMMAND_BYTES = BUFFER_BYTES // 4
 COMMAND_IN_PIECES_BYTES = BUFFER_BYTES // 2
 CONTEXTS = {1: CTImageStorage, 3: MRImageStorage}
 PIECES = (1, 2, 5, 7, 64, 1000, 4096, 1 << 16)
@@ -224,7 +225,7 @@ def _is_odd(fragments: list[tuple[int, int, bytes]]) -> bool:
     if data and command[-1][1] != 3:
         return True
     lengths = [len(value) for _, _, value in command]
-    return sum(lengths) > MAX_COMMAND_BYTES or sum(lengths) + 12 * len(lengths) > COMMAND_IN_PIECES_BYTES
+    return sum(lengths) > COMMAND_BYTES or sum(lengths) + 12 * len(lengths) > COMMAND_IN_PIECES_BYTES
 
 
 def _command(fragments: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
@@ -250,5 +251,6 @@ def _pdu_kinds(sent: bytes) -> list[int]:
 if __name__ == "__main__":
     for module in BUFFERED:
         module.BUFFER_BYTES = BUFFER_BYTES
+    cast("Any", lane).MAX_COMMAND_BYTES = COMMAND_BYTES
     lane.MAX_COMMAND_IN_PIECES_BYTES = COMMAND_IN_PIECES_BYTES
     fuzz("lane", consider)

@@ -32,7 +32,7 @@ def element(number: int, value: bytes) -> bytes:
     return struct.pack("<HHL", 0, number, len(value)) + value
 
 
-LONG_ELEMENT = element(0x7777, bytes(5000))
+LONG_ELEMENT = element(0x7777, bytes(70_000))
 """Makes a command longer than any that the lane takes."""
 
 

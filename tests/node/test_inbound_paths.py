@@ -25,6 +25,7 @@ from tests.hostile.raw_peer import (
     RawPeer,
     associate_request,
     closing_all,
+    element,
     pdu,
     pdv,
     presentation_context,
@@ -96,6 +97,8 @@ class Cut:
     """Elements behind those of the command."""
 
 
+ODD_ELEMENTS = b"".join(element(0x7000 + 2 * number, bytes(3000)) for number in range(20))
+"""60 kB, nearly as much as a command may have that goes through the lane."""
 CUTS = {
     "command in two": Cut(command_bytes=100),
     "command byte by byte": Cut(command_bytes=1),
@@ -103,6 +106,10 @@ CUTS = {
     "command in pieces, data behind them in the same PDU": Cut(command_bytes=7, values_in_pdu=9),
     "fragments of odd lengths": Cut(data_bytes=7, values_in_pdu=3),
     "empty fragments": Cut(command_bytes=33, empty_between=True),
+    "long command": Cut(extra=ODD_ELEMENTS),
+    "long command in pieces, data behind them in the same PDU": Cut(
+        extra=ODD_ELEMENTS, command_bytes=5000, values_in_pdu=9
+    ),
     "by the library": Cut(extra=LONG_ELEMENT),
     "by the library, in pieces": Cut(extra=LONG_ELEMENT, command_bytes=1000, data_bytes=77),
 }
