@@ -24,6 +24,7 @@ from scp_node.outbound.cutoff import Cutoff
 from scp_node.outbound.faults import Permanent, Stored, StoreOutcome, Transient
 from scp_node.outbound.identity import difference, filed_at, filed_in
 from scp_node.outbound.link import Terms, terms_of
+from scp_node.outbound.renewal import renewed
 from scp_node.outbound.sender import Outgoing, is_as_made, send
 from scp_node.outbound.verification import held
 from scp_node.settings import Settings, Verification
@@ -112,43 +113,32 @@ class PeerCourier:
 
     def _send(self, terms: Terms, batch: Sequence[Delivery], now: datetime) -> list[StoreOutcome]:
         by_number = {delivery.delivery_id: delivery for delivery in batch}
-        outcomes = []
         for number in self._deliveries.named_otherwise(batch):
             self._apply(by_number.pop(number), DeliveryEvent.WITHHELD, now, cause=CORRECTED)
             self._journal.error("withheld", delivery=number, reason=CORRECTED)
         batch = list(by_number.values())
         if not batch:
             return []
-        wanted = self._renewal(list(by_number), now)
+        with renewed(self._deliveries, list(by_number), self._clock, self._settings.node.delivery.lease_s):
+            return self._sent(terms, batch, now)
+
+    def _sent(self, terms: Terms, batch: Sequence[Delivery], now: datetime) -> list[StoreOutcome]:
+        by_number = {delivery.delivery_id: delivery for delivery in batch}
+        outcomes = []
         if self._settings.peers[terms.peer].check_identity:
-            refused = self._withheld(terms, batch, now, wanted)
+            refused = self._withheld(terms, batch, now)
             if isinstance(refused, Transient):
                 for delivery in batch:
                     self._settle(delivery, refused, now)
                 return [refused]
             by_number = {number: one for number, one in by_number.items() if number not in refused}
         files = [self._outgoing(delivery) for delivery in by_number.values()]
-        for number, outcome in send(terms, files, wanted):
+        for number, outcome in send(terms, files, lambda: not self._stopping()):
             self._settle(by_number.pop(number), outcome, now)
             outcomes.append(outcome)
         if by_number:
             self._deliveries.handed_back(list(by_number), self._clock())
         return outcomes
-
-    def _renewal(self, numbers: Sequence[int], leased_at: datetime) -> Callable[[], bool]:
-        """Asked before each object: renew the leases of a batch in time; ``False`` once the node is to stop."""
-        lease_s = self._settings.node.delivery.lease_s
-        renewed_at = leased_at
-
-        def wanted() -> bool:
-            nonlocal renewed_at
-            now = self._clock()
-            if now - renewed_at >= timedelta(seconds=lease_s / 2):
-                self._deliveries.renew(numbers, now, lease_s)
-                renewed_at = now
-            return not self._stopping()
-
-        return wanted
 
     def _terms(self, peer: str) -> Terms:
         return terms_of(self._settings, peer, self._cutoff)
@@ -162,13 +152,11 @@ class PeerCourier:
             attempts=delivery.attempts,
         )
 
-    def _withheld(
-        self, terms: Terms, batch: Sequence[Delivery], now: datetime, wanted: Callable[[], bool]
-    ) -> set[int] | Transient:
+    def _withheld(self, terms: Terms, batch: Sequence[Delivery], now: datetime) -> set[int] | Transient:
         """Withhold what the peer files under another identity; the numbers of these deliveries."""
         withheld: set[int] = set()
         for study in dict.fromkeys(delivery.encoded.study_instance_uid for delivery in batch):
-            if not wanted():
+            if self._stopping():
                 break  # nothing of the batch is sent then
             try:
                 theirs = filed_at(terms, study)

@@ -88,8 +88,9 @@ class AnalyzeJobs:
             return Fail(cause=f"job {item.job_id} gave up: {missing} received files are missing from the spool")
         folder = self.folders.attempt(item.job_id, item.fence)
         try:
-            self._prepare(item, folder)
-            if self.stopping():
+            wanted = self._renewal(item)
+            self._prepare(item, folder, wanted)
+            if not wanted():
                 return self._stopped(item, now)
             end = self._run(item, folder)
         except OSError as hindrance:
@@ -128,18 +129,18 @@ class AnalyzeJobs:
         self.jobs.handed_back(job.job_id, job.fence, now, cause=cause, not_before=retry_at)
         return Retry(after_s=self.settings.retry_s, cause=f"job {job.job_id}: {cause}")
 
-    def _prepare(self, job: AnalysisJob, folder: Path) -> None:
-        """Lay out what the analyzer is shown; left half done once the node is to stop."""
+    def _prepare(self, job: AnalysisJob, folder: Path, wanted: Callable[[], bool]) -> None:
+        """Lay out what the analyzer is shown; left half done once that is not ``wanted``, asked for each file."""
         self.folders.drop_attempts(job.job_id)
         self.folders.fresh_attempt(job.job_id, job.fence)
-        self._snapshot(job.study_instance_uid, folder / "study")
-        self._lend_priors(job, folder / "priors")
+        self._snapshot(job.study_instance_uid, folder / "study", wanted)
+        self._lend_priors(job, folder / "priors", wanted)
 
-    def _snapshot(self, study_instance_uid: str, folder: Path) -> None:
+    def _snapshot(self, study_instance_uid: str, folder: Path, wanted: Callable[[], bool]) -> None:
         files = source_files(self.spool, self.studies.instances(study_instance_uid))
-        snapshot(takewhile(lambda _file: not self.stopping(), files), folder)
+        snapshot(takewhile(lambda _file: wanted(), files), folder)
 
-    def _lend_priors(self, job: AnalysisJob, folder: Path) -> None:
+    def _lend_priors(self, job: AnalysisJob, folder: Path, wanted: Callable[[], bool]) -> None:
         identity = self.studies.get(job.study_instance_uid).identity
         rows = self.studies.priors(job.study_instance_uid, identity, job.analyzer)
         chosen = newest_priors(rows, job.study_instance_uid, self.settings.max_priors)
@@ -154,7 +155,7 @@ class AnalyzeJobs:
             if images and all(one.spool_key for one in images) and not missing_files(self.spool, images):
                 # Without images the folder is left out: an empty or partial one would be no study.
                 (place / "study").mkdir()
-                self._snapshot(prior.study_instance_uid, place / "study")
+                self._snapshot(prior.study_instance_uid, place / "study", wanted)
 
     def _child(self, job: AnalysisJob, folder: Path) -> Child:
         places = (str(folder / "study"), str(folder / "out"), "--priors", str(folder / "priors"))
@@ -171,7 +172,10 @@ class AnalyzeJobs:
         )
 
     def _renewal(self, job: AnalysisJob) -> Callable[[], bool]:
-        """Asked every second: renew the lease in time; ``False`` when the job is no longer ours."""
+        """Asked for each file that is copied, then every second: renew the lease in time.
+
+        ``False`` when the job is no longer ours.
+        """
 
         def wanted() -> bool:
             try:

@@ -435,19 +435,18 @@ def test_a_peer_that_does_not_answer_is_hung_up_on(tmp_path: Path) -> None:
         assert len(archive.arrived) == 1
 
 
-def test_a_batch_keeps_its_leases_however_slow_the_peer_is(tmp_path: Path) -> None:
-    seconds = [NOW_S]
-    boxes: list[Outbox] = []
-
-    def clock() -> datetime:
-        seconds[0] += 100.0  # of the 300 that a lease lasts
-        if boxes:
-            boxes[0].deliveries.expire_leases(at(seconds[0]))
-        return at(seconds[0])
-
-    with scene(tmp_path, clock=clock) as (box, archive):
-        boxes.append(box)
-        box.courier.deliver("pacs", at(NOW_S))
+def test_nothing_is_sent_twice_by_a_peer_that_takes_longer_for_an_object_than_a_lease_lasts(tmp_path: Path) -> None:
+    slow = Misbehaviour(stalls_s=9.0)
+    delivery = IMPATIENT.replace("= 3.0", "= 60.0") + "\nlease_s = 3.0"
+    with scene(tmp_path, slow, clock=lambda: datetime.now(UTC), delivery=delivery) as (box, archive):
+        courier = threading.Thread(target=box.courier.deliver, args=("pacs", datetime.now(UTC)))
+        courier.start()
+        assert eventually(lambda: len(archive.arrived) == 1)
+        archive.misbehaviour = Misbehaviour()
+        while courier.is_alive():
+            # What the node does every few seconds.
+            assert box.deliveries.expire_leases(datetime.now(UTC)) == 0
+            courier.join(timeout=0.2)
         assert box.states() == SENT
         assert len(archive.arrived) == len(set(archive.arrived)) == 4
 

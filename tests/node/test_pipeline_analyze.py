@@ -13,7 +13,7 @@ import pytest
 
 from analyzers import __main__ as analyzers_main
 from scp_node.domain.job import AnalysisJob, JobState
-from scp_node.domain.outcome import Fail, Outcome, Retry, Wait
+from scp_node.domain.outcome import Done, Fail, Outcome, Retry, Wait
 from scp_node.durability import sync_tree
 from scp_node.errors import LostRaceError
 from scp_node.objects.order import EXIT_NO_ROOM
@@ -249,6 +249,23 @@ def test_a_stop_while_the_images_are_laid_out_starts_no_analyzer(bench: Bench) -
     assert [file.name for file in study.iterdir()] == ["000001.dcm"]
     assert not bench.machine.commands
     assert [(each.state, each.attempts) for each in bench.jobs.of_study(STUDY)] == [(JobState.QUEUED, 0)]
+
+
+def test_an_attempt_keeps_its_lease_while_its_images_are_laid_out_however_slow_the_disk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[Path] = []
+
+    def slow(source: Path, target: Path) -> None:
+        bench.seconds[0] += SETTINGS.lease_s * 0.6
+        assert bench.jobs.expire_leases(at(bench.seconds[0])) == []
+        target.write_bytes(source.read_bytes())
+        copied.append(target)
+
+    monkeypatch.setattr("scp_node.pipeline.folders._copy", slow)
+
+    assert isinstance(bench.attempt(), Done)
+    assert len(copied) >= 2
 
 
 def test_nothing_is_kept_of_an_attempt_whose_images_changed_meanwhile(bench: Bench) -> None:
