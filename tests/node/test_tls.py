@@ -1,19 +1,23 @@
 """Encrypted associations: whose certificate is believed, and that nobody can hold up the others."""
 
+import json
 import shutil
 import socket
 import ssl
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 
 from scp_node import tls
+from scp_node.demo.orthanc import Orthanc
 from scp_node.demo.ports import free_port
 from scp_node.errors import SettingsError
 from scp_node.outbound.echo import echo
@@ -39,6 +43,7 @@ from tests.node.network import (
     dcmtk,
     eventually,
     make_site,
+    orthanc,
     part10,
     receiving,
     run,
@@ -275,6 +280,56 @@ def test_the_library_s_own_sender_goes_through_tls(
     link.release()
     (stored,) = set(site.spooled) - before
     assert dataset_bytes(stored) == dataset_bytes(large)
+
+
+class OrthancWithTls(Orthanc):
+    """Sends with TLS, under the title of the CT scanner."""
+
+    ae_title = "CT_1"
+
+    def __init__(self, folder: Path, node_port: int, authority: Authority, identity: Identity) -> None:
+        folder.mkdir()
+        self.http_port = free_port()
+        super().__init__(orthanc(), folder, port=free_port(), http_port=self.http_port, node=("HAI_NODE", node_port))
+        self._files = (authority, identity)
+
+    def _configuration(self) -> dict[str, object]:
+        authority, identity = self._files
+        node = {"AET": "HAI_NODE", "Host": "127.0.0.1", "Port": self._node[1], "UseDicomTls": True}
+        return super()._configuration() | {
+            "DicomModalities": {"node": node},
+            "DicomTlsCertificate": str(identity.certificate),
+            "DicomTlsPrivateKey": str(identity.key),
+            "DicomTlsTrustedCertificates": str(authority.certificate),
+        }
+
+    def post(self, path: str, body: bytes) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", data=body, timeout=60) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+
+
+def test_orthanc_sends_with_tls_and_only_with_the_certificate_that_its_title_is_bound_to(
+    receiver: Receiver, site: Site, tls_port: int, authority: Authority, ct: Identity, tmp_path: Path
+) -> None:
+    del receiver
+    before = set(site.spooled)
+    files = [part10(ct_slice(rows=rows), tmp_path / f"{rows}.dcm") for rows in (16, 300, 1100)]
+    stored: list[set[Path]] = []
+    for number, identity in enumerate((authority.sign("mr7.hospital"), ct)):
+        sender = OrthancWithTls(tmp_path / f"orthanc-{number}", tls_port, authority, identity)
+        try:
+            sender.start()
+            names = [sender.post("/instances", file.read_bytes())["ID"] for file in files]
+            order = {"Resources": names, "Synchronous": True, "Permissive": True}
+            # What it says of failures is not to be relied on: permissive, it counts none.
+            sender.post("/modalities/node/store", json.dumps(order).encode())
+            stored.append(set(site.spooled) - before)
+        finally:
+            sender.stop()
+
+    assert stored[0] == set()
+    assert sorted(map(dataset_bytes, stored[1])) == sorted(map(dataset_bytes, files))
 
 
 def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
