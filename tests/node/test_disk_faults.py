@@ -89,11 +89,6 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> FaultyDisk:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return make_site(tmp_path_factory.mktemp("site"), peers=peers_toml())
-
-
-@pytest.fixture(scope="module")
 def faulty_receiver(site: Site, disk: FaultyDisk) -> Iterator[Receiver]:
     with receiving(site, environment=disk.environment(site.data)) as process:
         yield process
@@ -103,12 +98,6 @@ def faulty_receiver(site: Site, disk: FaultyDisk) -> Iterator[Receiver]:
 def receiver(faulty_receiver: Receiver, disk: FaultyDisk) -> Iterator[Receiver]:
     yield faulty_receiver
     disk.works()
-
-
-@pytest.fixture
-def database(site: Site) -> Iterator[Database]:
-    with closing(Database.open(site.data, migrate=False)) as opened:
-        yield opened
 
 
 def is_recorded(database: Database, file: Path) -> bool:

@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,24 +41,6 @@ from tests.node.network import (
     send,
     store,
 )
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return make_site(tmp_path_factory.mktemp("site"), peers=peers_toml())
-
-
-@pytest.fixture(scope="module")
-def receiver(site: Site) -> Iterator[Receiver]:
-    with receiving(site) as process:
-        yield process
-
-
-@pytest.fixture
-def database(site: Site) -> Iterator[Database]:
-    opened = Database.open(site.data, migrate=False)
-    yield opened
-    opened.close()
 
 
 def stored_file(site: Site, database: Database, sent: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,28 +28,11 @@ from scp_node.store import deliveries as store_module
 from scp_node.store import tables
 from scp_node.store.database import Database
 from scp_node.store.deliveries import DeliveryStore
-from tests.node.network import Receiver, Site, association, eventually, make_site, peers_toml, receiving
+from tests.node.network import Receiver, association, eventually
 from tests.node.store_samples import at
 
 CONTEXTS = [(STORAGE_COMMITMENT, ImplicitVRLittleEndian)]
 AS_PROVIDER = [build_role(STORAGE_COMMITMENT, scp_role=True)]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return make_site(tmp_path_factory.mktemp("site"), peers=peers_toml())
-
-
-@pytest.fixture(scope="module")
-def receiver(site: Site) -> Iterator[Receiver]:
-    with receiving(site) as process:
-        yield process
-
-
-@pytest.fixture
-def database(site: Site) -> Iterator[Database]:
-    with contextlib.closing(Database.open(site.data, migrate=False)) as opened:
-        yield opened
 
 
 def ours() -> str:

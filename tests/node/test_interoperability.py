@@ -8,7 +8,7 @@ import struct
 import subprocess
 import urllib.request
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -50,18 +50,6 @@ LARGE_ROWS = 1100
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return make_site(tmp_path_factory.mktemp("site"), peers=peers_toml(pacs="may_send = true"))
-
-
-@pytest.fixture(scope="module")
-def receiver(site: Site) -> Iterator[Receiver]:
-    with receiving(site) as process:
-        yield process
-
-
-@pytest.fixture
-def database(site: Site) -> Iterator[Database]:
-    with closing(Database.open(site.data, migrate=False)) as opened:
-        yield opened
 
 
 def arrived(site: Site, database: Database, study: str, count: int) -> dict[str, Path]:

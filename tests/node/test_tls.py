@@ -7,7 +7,6 @@ import ssl
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,6 @@ from tests.node.network import (
     make_site,
     orthanc,
     part10,
-    receiving,
     run,
 )
 
@@ -110,12 +108,6 @@ def site(folder: Path, authority: Authority, revoked: Identity, tls_port: int, p
     home = folder / "site"
     home.mkdir()
     return make_site(home, peers=PEERS.format(pacs_port=pacs_port), receiving=f"request_timeout_s = 3.0\n{table}")
-
-
-@pytest.fixture(scope="module")
-def receiver(site: Site) -> Iterator[Receiver]:
-    with receiving(site) as process:
-        yield process
 
 
 def sent(
