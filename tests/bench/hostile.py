@@ -40,6 +40,9 @@ ALL: dict[str, Attack] = {
     **ATTACKS,
     "TCP close at every byte of an object": aborts(range(MESSAGE_BYTES), by_closing),
     "A-ABORT at every byte of an object": aborts(range(MESSAGE_BYTES - 10), by_abort),
+    "A-ABORT at every byte, from the honest sender's own address": aborts(
+        range(MESSAGE_BYTES - 10), by_abort, address="127.0.0.1", calling="CT_1"
+    ),
 }
 PLAIN = (
     "silent clients", "idle connections", "slow loris within the A-ASSOCIATE-RQ", "slow loris within a data set",

@@ -302,7 +302,9 @@ def right_title_from_another_address(scene: Field) -> contextlib.AbstractContext
     return _repeated(act)
 
 
-def aborts(offsets: Sequence[int], how: Callable[[RawPeer], None]) -> Attack:
+def aborts(
+    offsets: Sequence[int], how: Callable[[RawPeer], None], *, address: str = "127.0.0.2", calling: str = "CT_2"
+) -> Attack:
     """End the association after so many bytes of a C-STORE, one association for each offset."""
 
     @contextlib.contextmanager
@@ -311,7 +313,7 @@ def aborts(offsets: Sequence[int], how: Callable[[RawPeer], None]) -> Attack:
             for offset in offsets:
                 instance = new_uid()
                 message = store_message(store_command(instance), small_object(instance), fragment_bytes=60)
-                peer = RawPeer.associated(scene.port)
+                peer = RawPeer.associated(scene.port, address=address, calling=calling)
                 scene.connections += 1
                 with closing_all([peer]):
                     peer.send(message[:offset])
