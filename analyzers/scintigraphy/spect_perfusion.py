@@ -1,7 +1,8 @@
 """SPECT/CT: how much of the liver is perfused, how the activity is split between the lobes, and what reaches the lungs.
 
 Everything here needs parenchyma from the CT and a SPECT corrected for attenuation. The lobes are divided at the main
-fissure as ``spect_fissure`` lays it; ``spect_split`` says how the activity divides there.
+fissure as ``spect_fissure`` lays it; ``spect_split`` says how the activity divides there, ``spect_shunt``
+what reaches the lungs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from scipy import ndimage
 
 from analyzers.scintigraphy.spect_fissure import lay_fissure
 from analyzers.scintigraphy.spect_organs import CtOrgans
+from analyzers.scintigraphy.spect_shunt import SpectShunt, measure_shunt
 from analyzers.scintigraphy.spect_split import ActivitySplit, split_activity
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.volume import Volume
@@ -22,8 +24,6 @@ _CORE_MM = 10.0
 """Levels of a lobe are read this far inside its surface and from the plane between the lobes: one width of the blur."""
 _LEVELS = (0.10, 0.20, 0.40)
 _LEAST_CORE_VOXELS = 30
-_LUNG_EDGE_SHARE = 0.25
-_LUNG_RIM_MM = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +62,6 @@ class Lobe:
     covered_fractions: tuple[float, float, float]
     is_resected: bool
     is_perfused: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpectShunt:
-    """Lung / (lung + liver) of attenuation-corrected counts, with its 95 % interval.
-
-    ``at_least`` says that the lungs go on above the field; ``filled_fraction`` which part of them lay too near to the
-    liver and was filled.
-    """
-
-    fraction: float
-    error: float
-    at_least: bool
-    filled_fraction: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +123,7 @@ def measure_perfusion(
         left=left,
         perfused_ml=covered[1] * organs.liver_ml,
         covered_fractions=covered,
-        shunt=_shunt(volume, counts, organs, foci_zyx, thresholds),
+        shunt=measure_shunt(volume, counts, organs, foci_zyx, thresholds),
         above_dome_ml=_above_dome_ml(volume, organs, uptake_zyx),
     )
 
@@ -184,42 +170,6 @@ def _covered(counts: NDArray[np.float64], mask: NDArray[np.bool_], reference: fl
         return 0.0, 0.0, 0.0
     ten, twenty, forty = (float((inside > level * reference).mean()) for level in _LEVELS)
     return ten, twenty, forty
-
-
-def _shunt(
-    volume: Volume,
-    counts: NDArray[np.float64],
-    organs: CtOrgans,
-    foci_zyx: NDArray[np.bool_],
-    thresholds: Thresholds,
-) -> SpectShunt | None:
-    """Counts of lungs clear of the liver, filled to all of the CT's lungs; ``None`` where too little is clear."""
-    spacing = volume.spacing_zyx_mm
-    far_mm = ndimage.distance_transform_edt(~organs.liver_zyx, sampling=spacing)
-    lungs = organs.lungs_zyx
-    apart = far_mm > thresholds.lung_margin_spect_mm
-    if foci_zyx.any():
-        apart &= ndimage.distance_transform_edt(~foci_zyx, sampling=spacing) > thresholds.lung_margin_spect_mm
-    clear = lungs & apart
-    if clear.sum() < 0.4 * lungs.sum() or not clear.any():
-        return None
-    per_voxel = float(counts[clear].mean())
-    # Blur carries the lungs' own counts over their outline, too.
-    round_lungs = ndimage.distance_transform_edt(~lungs, sampling=spacing) <= _LUNG_RIM_MM
-    seen = round_lungs & organs.body_zyx & apart
-    lung_counts = float(counts[seen].sum()) * float(lungs.sum()) / float(clear.sum())
-    # Blur carries the liver's counts over its outline; what lungs hold there is theirs.
-    near = (far_mm <= thresholds.spect_clear_of_liver_mm) & (organs.body_zyx | organs.liver_zyx)
-    liver_counts = float(counts[near].sum()) - per_voxel * float((near & lungs).sum())
-    fraction = lung_counts / max(lung_counts + liver_counts, 1e-9)
-    planes = lungs.sum(axis=(1, 2))
-    top = planes[-1] if volume.affine_lps[2, 2] > 0 else planes[0]
-    return SpectShunt(
-        fraction=fraction,
-        error=thresholds.spect_shunt_error_fraction * fraction + thresholds.spect_shunt_error,
-        at_least=bool(top > _LUNG_EDGE_SHARE * planes.max()),
-        filled_fraction=1.0 - float(clear.sum()) / float(lungs.sum()),
-    )
 
 
 def _above_dome_ml(volume: Volume, organs: CtOrgans, uptake_zyx: NDArray[np.bool_]) -> float:

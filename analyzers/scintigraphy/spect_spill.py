@@ -16,6 +16,7 @@ _SIGMA_Z_MM, _SIGMA_IN_PLANE_MM = 8.0, 6.5
 _WIDTHS = (0.8, 1.0, 1.2, 1.4)
 _STEPS = 5
 _SHELL_MM = (6.0, 14.0)
+_ROUND_MM = 40.0
 
 
 def spill_of_liver(
@@ -61,6 +62,16 @@ def spread_sigmas(width: float, spacing: tuple[float, float, float]) -> tuple[fl
     """Standard deviations of blur and breathing in voxels, (z, y, x), times ``width``."""
     lengths = (_SIGMA_Z_MM, _SIGMA_IN_PLANE_MM, _SIGMA_IN_PLANE_MM)
     return tuple(width * length / step for length, step in zip(lengths, spacing, strict=True))
+
+
+def box_round(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> tuple[slice, slice, slice]:
+    """Index box of a mask with room for blur on all sides, (z, y, x)."""
+    found = ndimage.find_objects(mask.astype(np.int8))[0]
+    z, y, x = (
+        slice(max(0, part.start - int(_ROUND_MM / step)), min(size, part.stop + int(_ROUND_MM / step)))
+        for part, step, size in zip(found, spacing, mask.shape, strict=True)
+    )
+    return z, y, x
 
 
 def _restored(

@@ -17,11 +17,10 @@ from scipy import ndimage
 
 from analyzers.scintigraphy.spect_fissure import Fissure, right_share
 from analyzers.scintigraphy.spect_organs import CtOrgans
-from analyzers.scintigraphy.spect_spill import spread_sigmas
+from analyzers.scintigraphy.spect_spill import box_round, spread_sigmas
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.volume import Volume
 
-_ROUND_MM = 40.0
 _LEAST_VOXELS = 20
 _LEAST_LEVEL = 1e-4
 _MOST_CHANGE = 5.0
@@ -57,7 +56,7 @@ def split_activity(
         Uptake outside the liver.
     thresholds : Thresholds
     """
-    box = _box_round(organs.liver_zyx, volume.spacing_zyx_mm)
+    box = box_round(organs.liver_zyx, volume.spacing_zyx_mm)
     liver = organs.liver_zyx[box]
     lungs, foci = organs.lungs_zyx[box] & ~liver, foci_zyx[box] & ~liver
     rest = organs.body_zyx[box] & ~liver & ~lungs & ~foci
@@ -99,13 +98,3 @@ def _right_fraction(
     activity = activity * ndimage.gaussian_filter(change, sigmas, truncate=3.0)
     whole = float(activity[liver].sum(dtype=np.float64))
     return float((activity * share)[liver].sum(dtype=np.float64)) / max(whole, 1e-9)
-
-
-def _box_round(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> tuple[slice, slice, slice]:
-    """Index box of a mask with room for blur on all sides."""
-    found = ndimage.find_objects(mask.astype(np.int8))[0]
-    z, y, x = (
-        slice(max(0, part.start - int(_ROUND_MM / step)), min(size, part.stop + int(_ROUND_MM / step)))
-        for part, step, size in zip(found, spacing, mask.shape, strict=True)
-    )
-    return z, y, x

@@ -174,7 +174,7 @@ class Thresholds:
     """Absolute uncertainty, at 95 %, of a lobe's share of activity at a given plane (measured on the same phantoms with
     their true plane: 0.018)."""
     lung_margin_spect_mm: float = 25.0
-    """Lung nearer to the liver is not counted but filled with the mean of the rest (derived: blur and breathing carry
+    """Lung nearer to the liver is not counted but filled from the slope of the rest (derived: blur and breathing carry
     the liver's counts two centimetres)."""
     spect_shunt_error_fraction: float = 0.13
     """Relative uncertainty of a lung shunt from SPECT/CT (published: within 13 % in a phantom)."""
