@@ -196,7 +196,8 @@ def spect_limitations(reading: SpectReading, thresholds: Thresholds) -> tuple[st
     if not reading.attenuation_corrected:
         limitations.append(
             "The SPECT is not known to be corrected for attenuation: lung shunt, lobar split and coverage are not "
-            "measured, shares of foci are approximate."
+            "measured, shares of foci are approximate. Without that correction deep parts of the liver look colder "
+            "than they are, and a lung shunt would come out too high, for the lungs attenuate less than the liver."
         )
     if reading.physiologic:
         places = "; ".join(focus.words for focus in reading.physiologic)

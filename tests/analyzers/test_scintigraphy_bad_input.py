@@ -177,3 +177,18 @@ def test_a_dose_of_zero_changes_nothing_in_a_spect(phantoms: Callable[..., Path]
     assert isinstance(plain, Assessed)
     assert isinstance(zero, Assessed)
     assert [m.value for m in zero.measurements] == [m.value for m in plain.measurements]
+
+
+def test_of_two_reconstructions_the_one_corrected_for_attenuation_is_read(
+    phantoms: Callable[..., Path], tmp_path: Path
+) -> None:
+    both, alone = (
+        answer(phantoms("no-planar", *kinds), tmp_path / "-".join(kinds), unchanged)
+        for kinds in (("spect", "spect-nac"), ("spect-nac",))
+    )
+
+    assert isinstance(both, Assessed)
+    assert isinstance(alone, Assessed)
+    assert not any("not known to be corrected for attenuation" in text for text in both.limitations)
+    assert any("a lung shunt would come out too high" in text for text in alone.limitations)
+    assert not any("lung_shunt" in number.key for number in alone.measurements)
