@@ -124,7 +124,7 @@ def _finding(focus: SpectFocus) -> Finding:
         presence=Presence.PRESENT if focus.certain else Presence.INDETERMINATE,
         sentence=(
             f"{label_of(focus)}: {focus.words}; {focus.volume_ml:.0f} ml, "
-            f"{100 * focus.share_fraction:.1f} % of the liver's counts, peak {focus.peak_fraction:.2f} of the "
+            f"{_share_words(focus)}, peak {focus.peak_fraction:.2f} of the "
             f"liver's mean.{_doubt(focus)}"
         ),
         subject=focus.name,
@@ -156,7 +156,14 @@ def possible_places(spect: SpectReading | None, *, pertechnetate: bool) -> tuple
 
 def _place(focus: SpectFocus, spect: SpectReading) -> str:
     words = focus.words.split(" (", maxsplit=1)[0] if spect.organs is not None else focus.words
-    return f"{spect.seen_on} {words} ({100 * focus.share_fraction:.1f} % of the liver's counts)"
+    return f"{spect.seen_on} {words} ({_share_words(focus)})"
+
+
+def _share_words(focus: SpectFocus) -> str:
+    """Share of the liver's counts; one that rounds to nothing is said to be small, not to be none."""
+    if focus.share_fraction < 0.0005:
+        return "below 0.1 % of the liver's counts"
+    return f"{100 * focus.share_fraction:.1f} % of the liver's counts"
 
 
 def spect_device_sentence(spect: SpectReading | None) -> str:
@@ -199,8 +206,9 @@ def spect_limitations(reading: SpectReading, thresholds: Thresholds) -> tuple[st
             "measured, shares of foci are approximate. Without that correction deep parts of the liver look colder "
             "than they are, and a lung shunt would come out too high, for the lungs attenuate less than the liver."
         )
-    if reading.physiologic:
-        places = "; ".join(focus.words for focus in reading.physiologic)
+    kidneys = [focus for focus in reading.physiologic if focus.site == vocabulary.KIDNEY]
+    if kidneys:
+        places = "; ".join(focus.words for focus in kidneys)
         limitations.append(f"SPECT uptake that looks like kidney, which macroaggregates do not reach: {places}.")
     if any(not ratio.given for ratio in reading.ratios):
         limitations.append("Hot regions of the liver are outlined by their own uptake; they are not confirmed tumors.")

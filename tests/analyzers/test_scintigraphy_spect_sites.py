@@ -10,10 +10,16 @@ import pytest
 from scipy import ndimage
 
 from analyzers import vocabulary
-from analyzers.contract import Code
+from analyzers.contract import Code, FrameRef
+from analyzers.scintigraphy.spect import SpectReading
+from analyzers.scintigraphy.spect_answer import spect_findings, spect_limitations
+from analyzers.scintigraphy.spect_foci import SpectFocus
 from analyzers.scintigraphy.spect_sites import Landmarks3d, Site, doubted_beside_kidneys, site_by_ct
 from analyzers.scintigraphy.spect_spill import spill_of_liver
+from analyzers.scintigraphy.thresholds import DEFAULTS
 from analyzers.scintigraphy.whereabouts import Origin
+from analyzers.volume import Volume
+from tests.analyzers.scintigraphy_samples import instance
 
 BEFORE_THE_SPINE = Landmarks3d(
     left=-10.0,
@@ -84,3 +90,49 @@ def test_spill_explains_the_counts_round_a_blurred_liver_and_leaves_a_focus(blur
     opposite = (x < 0) & (far_mm > 5.0)
     assert np.abs(left_over[opposite]).max() < 6.0
     assert left_over[focus].max() > 0.5 * counts[focus].max()
+
+
+def reading_with(changes: dict[str, Any], share_fraction: float) -> SpectReading:
+    """A SPECT with one physiologic focus at a place, nothing else of it being real."""
+    nothing = np.zeros((2, 2, 2), np.bool_)
+    focus = SpectFocus(
+        name="spect-physiologic-1",
+        mask_zyx=nothing,
+        volume_ml=2.0,
+        share_fraction=share_fraction,
+        peak_fraction=0.02,
+        significance_sigma=6.0,
+        centroid_lps_mm=(0.0, 0.0, 0.0),
+        where=site_by_ct(replace(BEFORE_THE_SPINE, **changes)),
+    )
+    volume = Volume(
+        voxels_zyx=nothing.astype(np.float32),
+        affine_lps=np.eye(4),
+        planes=tuple(FrameRef(sop_instance_uid="1.2", frame=n) for n in (1, 2)),
+        series_instance_uid="1.2",
+        header=instance(kind="RECON TOMO"),
+    )
+    return SpectReading(
+        volume=volume,
+        attenuation_corrected=True,
+        liver_zyx=nothing,
+        liver_ml=1500.0,
+        liver_share_fraction=0.9,
+        foci=(),
+        physiologic=(focus,),
+    )
+
+
+@pytest.mark.parametrize(("changes", "said"), [({"below": -7.0}, False), ({"left": -50.0, "before": -15.0}, True)])
+def test_only_what_lies_where_a_kidney_does_is_said_to_look_like_one(changes: dict[str, Any], said: bool) -> None:
+    limitations = spect_limitations(reading_with(changes, 0.01), DEFAULTS)
+
+    assert any("looks like kidney" in text for text in limitations) is said
+
+
+@pytest.mark.parametrize(("share_fraction", "words"), [(0.0003, "below 0.1 %"), (0.0006, " 0.1 %"), (0.025, " 2.5 %")])
+def test_a_share_that_rounds_to_nothing_is_not_said_to_be_none(share_fraction: float, words: str) -> None:
+    (finding,) = spect_findings(reading_with({}, share_fraction))
+
+    assert f"{words} of the liver's counts" in finding.sentence
+    assert " 0.0 %" not in finding.sentence
