@@ -52,6 +52,7 @@ def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
     perfusion = spect.perfusion if spect is not None else None
     return Facts(
         spilt_in_pocket=planar is not None and not planar.passed(gates.POCKET),
+        pocket_share_fraction=planar.pocket_share_fraction if planar is not None else 0.0,
         hot_tip_share_fraction=tip.focus.share_fraction if tip is not None else None,
         extrahepatic=(*(_place(item) for item in certain), *certain_places(spect)),
         possible=(

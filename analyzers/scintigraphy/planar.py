@@ -26,6 +26,7 @@ from analyzers.scintigraphy.laterals import LateralReading, read_laterals, seen_
 from analyzers.scintigraphy.lobes import LobarSplit, LobeUptake, split_lobes
 from analyzers.scintigraphy.motion import stillness_gate
 from analyzers.scintigraphy.patterns import doubted_after_subtraction, explained_together
+from analyzers.scintigraphy.pocket import pocket_share_fraction
 from analyzers.scintigraphy.regions import NoLiver, PlanarRegions, find_regions
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt, measure_shunt
 from analyzers.scintigraphy.thresholds import Thresholds
@@ -53,6 +54,8 @@ class PlanarReading:
         What the colloid scan says, where there is one that could be laid onto the views.
     laterals : tuple of LateralReading
         Lateral views that could be read.
+    pocket_share_fraction : float
+        Counts round the pump as a share of those of liver and pocket.
     """
 
     pair: PlanarPair
@@ -66,6 +69,7 @@ class PlanarReading:
     colloid_left_reason: str = ""
     colloid: ColloidCompared | None = None
     laterals: tuple[LateralReading, ...] = ()
+    pocket_share_fraction: float = 0.0
 
     def of_origin(self, origin: Origin) -> tuple[LocatedFocus, ...]:
         """Foci of one origin, in order."""
@@ -202,7 +206,7 @@ def _measured(
     if reason := _outshone(located_alone):
         return PlanarRefusal(reasons=(reason,), gates=checked)
     located = explained_together(located_alone, landmarks, int(np.flatnonzero(pair.field_yx.any(axis=1))[0]))
-    in_pocket = sum(item.focus.share_fraction for item in located if item.whereabouts.words == PUMP_POCKET)
+    in_pocket = _in_pocket(pair, liver, located)
     return PlanarReading(
         pair=pair,
         regions=liver,
@@ -214,9 +218,20 @@ def _measured(
         gates=(
             *checked,
             gates.liver_side_gate(split.left_share_fraction, split.left_to_right_level),
-            gates.pocket_gate(in_pocket / (1.0 + in_pocket), thresholds),
+            gates.pocket_gate(in_pocket, thresholds),
         ),
+        pocket_share_fraction=in_pocket,
     )
+
+
+def _in_pocket(pair: PlanarPair, liver: PlanarRegions, foci: Sequence[LocatedFocus]) -> float:
+    """Share of the counts of liver and pocket that lies round the pump."""
+    patches = np.zeros(liver.liver_yx.shape, np.bool_)
+    for item in foci:
+        if item.whereabouts.words == PUMP_POCKET:
+            patches |= item.focus.mask_yx
+    front, back = (halo.counts_yx for halo in liver.halos)
+    return pocket_share_fraction(pair, patches, liver.hot_yx, liver.liver_counts_yx, (front, back))
 
 
 def _outshone(foci: Sequence[LocatedFocus]) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from analyzers.scintigraphy.halo import Halo, fit_halo
+from analyzers.scintigraphy.pocket import pocket_in
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.views import PlanarPair
 
@@ -176,7 +177,14 @@ def _find_liver(pair: PlanarPair, thresholds: Thresholds) -> _HotOrgans | None:
         if found is None or not found.any():
             return None
         liver, level = found, float(np.median(fine[found]))
-    return _HotOrgans(liver_yx=np.asarray(ndimage.binary_fill_holes(liver), np.bool_), hot_yx=hot, level_counts=level)
+    liver = np.asarray(ndimage.binary_fill_holes(liver), np.bool_)
+    pocket = pocket_in(pair, liver)
+    if pocket.any():
+        # It stays hot, and so becomes a focus; what is left of the outline is the liver, highest up.
+        rest = _most_cranial_large(liver & ~pocket, fine)
+        liver = liver if rest is None else rest
+        level = float(np.median(fine[liver]))
+    return _HotOrgans(liver_yx=liver, hot_yx=hot, level_counts=level)
 
 
 def _lung_floor(

@@ -25,6 +25,8 @@ class Facts:
     ----------
     spilt_in_pocket : bool
         A large part of the tracer did not enter the catheter.
+    pocket_share_fraction : float
+        Counts round the pump as a share of those of liver and pocket.
     hot_tip_share_fraction : float or None
         Counts at the catheter's tip relative to the liver's, where they rival it; else ``None``.
     extrahepatic : tuple of str
@@ -48,6 +50,7 @@ class Facts:
     """
 
     spilt_in_pocket: bool = False
+    pocket_share_fraction: float = 0.0
     hot_tip_share_fraction: float | None = None
     extrahepatic: tuple[str, ...] = ()
     possible: tuple[str, ...] = ()
@@ -124,6 +127,9 @@ def _with_the_rest(first: str, facts: Facts) -> str:
         _lobe(facts) if facts.missing_lobe else "",
     )
 
+
+TOLD_IN_POCKET_FRACTION = 0.02
+"""A spill from here on is told even where the study stays diagnostic: the pump was not filled as it should be."""
 
 TABLE: tuple[Row, ...] = (
     Row(
@@ -204,7 +210,11 @@ TABLE: tuple[Row, ...] = (
 def perfusion_pattern(facts: Facts) -> Pattern:
     """Choose the first row that fits."""
     row = next(row for row in TABLE if row.fits(facts))
-    return Pattern(category=row.category, sentence=row.sentence(facts), presence=row.presence)
+    sentence = row.sentence(facts)
+    if not facts.spilt_in_pocket and facts.pocket_share_fraction >= TOLD_IN_POCKET_FRACTION:
+        share = f"{100 * facts.pocket_share_fraction:.0f} % of the counts of liver and pump pocket lie in the pocket"
+        sentence = f"{sentence} {_joined(f'tracer in the pump pocket: {share}')}"
+    return Pattern(category=row.category, sentence=sentence, presence=row.presence)
 
 
 def extrahepatic_presence(facts: Facts) -> Presence:

@@ -15,6 +15,7 @@ from analyzers import vocabulary
 from analyzers.contract import Code
 from analyzers.scintigraphy.foci import PlanarFocus
 from analyzers.scintigraphy.landmarks import Landmarks
+from analyzers.scintigraphy.pocket import PUMP_IN_FRONT
 
 _IN_FRONT = 1.3
 _BEHIND = 0.8
@@ -23,7 +24,6 @@ _PUMP_ASIDE_MM = 28.0
 _PUMP_MM = (55.0, 170.0)
 _NECK_ASIDE_MM = 45.0
 _LUNG_LONG_MM = 140.0
-_PUMP_IN_FRONT = 2.5
 _UNDER_THE_SKIN = 8.0
 _PUMP_BELOW_DOME_MM = 100.0
 _POCKET_BRIGHT_FRACTION = 0.3
@@ -171,7 +171,7 @@ def _is_under_the_skin(focus: PlanarFocus) -> bool:
 
 def is_pump_depth(focus: PlanarFocus) -> bool:
     """Pockets lie before the muscles of the abdominal wall: far brighter from in front."""
-    return focus.front_back_ratio > _PUMP_IN_FRONT
+    return focus.front_back_ratio > PUMP_IN_FRONT
 
 
 def _left_flank(focus: PlanarFocus, place: str, *, colloid_given: bool) -> Whereabouts:
