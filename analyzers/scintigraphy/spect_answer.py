@@ -196,7 +196,7 @@ def spect_limitations(reading: SpectReading, thresholds: Thresholds) -> tuple[st
         because = f" because {reading.ct_reason}" if reading.ct_reason else ""
         limitations.append(
             "SPECT regions rest on activity alone: no CT was used to tell the liver from its neighbours"
-            f"{because}, and activity within 15 mm of the liver is not searched."
+            f"{because}, and activity within {thresholds.spect_clear_of_liver_mm:.0f} mm of the liver is not searched."
         )
     else:
         limitations += _ct_limitations(reading, thresholds)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from analyzers import vocabulary
 from analyzers.contract import Code, Presence
 
-_MISSED = {"planar views": ", which show about 30 % of it"}
+_NEAR = "; without a CT none is searched close to the liver"
+_MISSED = {"planar views": ", which show about 30 % of it", "SPECT": _NEAR, "planar views and SPECT": _NEAR}
 """What a reader of the headline alone must know of the views behind "none detected"."""
 
 
@@ -233,7 +234,9 @@ def extrahepatic_sentence(facts: Facts) -> str:
         said = "no activity outside the liver detected but that of free pertechnetate"
     if facts.spilt_in_pocket:
         return _joined(f"not to be judged beside the spill round the pump; {said}")
-    return _joined(f"{said}; planar views find about 30 % of it" if facts.seen_on == "planar views" else said)
+    if facts.seen_on == "planar views":
+        return _joined(f"{said}; planar views find about 30 % of it")
+    return _joined(f"{said}{_MISSED.get(facts.seen_on, '')}")
 
 
 def _presence_by_foci(facts: Facts) -> Presence:

@@ -91,7 +91,8 @@ ROWS: dict[str, tuple[Facts, Code, Presence, str]] = {
         Facts(seen_on="planar views and SPECT"),
         vocabulary.PERFUSION_COMPLETE,
         Presence.ABSENT,
-        "Uptake in both lobes of the liver; no extrahepatic activity detected on planar views and SPECT.",
+        "Uptake in both lobes of the liver; no extrahepatic activity detected on planar views and SPECT; "
+        "without a CT none is searched close to the liver.",
     ),
 }
 
@@ -164,3 +165,12 @@ def test_a_lobe_that_is_not_there_leaves_the_perfusion_complete() -> None:
 def test_a_negative_headline_on_planar_views_alone_says_how_little_they_show() -> None:
     assert "about 30 %" in perfusion_pattern(Facts()).sentence
     assert "about 30 %" not in perfusion_pattern(Facts(seen_on="planar views and SPECT")).sentence
+
+
+@pytest.mark.parametrize("seen_on", ["SPECT", "planar views and SPECT"])
+def test_a_spect_without_a_ct_says_where_it_does_not_look(seen_on: str) -> None:
+    facts = Facts(seen_on=seen_on)
+
+    for sentence in (perfusion_pattern(facts).sentence, extrahepatic_sentence(facts)):
+        assert "none is searched close to the liver" in sentence
+    assert "close to the liver" not in perfusion_pattern(Facts(seen_on="planar views and SPECT/CT")).sentence
