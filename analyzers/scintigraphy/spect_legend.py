@@ -34,7 +34,9 @@ def legend_lines(result: Assessed, *, fused: bool) -> list[tuple[str, bool]]:
     corrected = not any("not known to be corrected for attenuation" in text for text in result.limitations)
     first = "Corrected for attenuation" if corrected else "NOT known to be corrected for attenuation: no quantities"
     second = "planes fused with the CT, its liver outlined" if fused else "no CT used: the uptake itself is outlined"
-    lines += [(text, False) for text in _wrapped(f"{first}; {second}.")]
+    divided = {segment.name for segment in result.segments} >= set(LOBE_SEGMENTS.values())
+    third = "; dashed the border between the lobes" if divided else ""
+    lines += [(text, False) for text in _wrapped(f"{first}; {second}{third}.")]
     notes = [text for text in result.limitations if not text.startswith("The SPECT is not known")]
     lines += [(text, False) for note in notes[:5] for text in _wrapped(note)]
     return lines

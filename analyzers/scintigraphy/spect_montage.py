@@ -1,7 +1,8 @@
 """The SPECT page of the montage: projections, planes through liver and largest focus over the CT, and the numbers.
 
 Inverse grey for projections, as departments print them; a perceptual colour map for uptake over the CT. The numbers
-of foci are those of the report. Outlines: liver of the CT in orange, else of the uptake in green; foci in vermilion.
+of foci are those of the report. Outlines: liver of the CT in orange, else of the uptake in green; foci in vermilion;
+the border of the lobes dashed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from analyzers.contract import Assessed, Picture, Segment
 from analyzers.scintigraphy.pages import colour_map, rendered, without_axes
 from analyzers.scintigraphy.spect_legend import legend_lines, mark_of
-from analyzers.scintigraphy.spect_numbers import CT_LIVER_SEGMENT, LIVER_SEGMENT
+from analyzers.scintigraphy.spect_numbers import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
 from analyzers.scintigraphy.spect_planes import Sheet, projected, sampled, sheet
 from analyzers.volume import StudyImages, Volume
 
@@ -197,7 +198,24 @@ def _draw_plane(axes: Axes, plane: Sheet, words: str, scene: _Scene, foci: list[
         if segment in foci and mask.max() > 0.5:
             near.append(segment)
     dark = scene.ct is not None
+    if plane.name != "sagittal":
+        # A sagittal plane is nearly parallel to the border of the lobes and would show it where it happens to cross.
+        _draw_lobe_border(axes, plane, scene)
     _finish(axes, f"{plane.name.capitalize()} {words}", plane, scene, near, "white" if dark else "black")
+
+
+def _draw_lobe_border(axes: Axes, plane: Sheet, scene: _Scene) -> None:
+    """Dashed, where counts were divided between right and left lobe; nothing where they were not."""
+    lobes = [scene.named(LOBE_SEGMENTS[side]) for side in ("right", "left")]
+    right, left = (
+        None if lobe is None else sampled(plane, lobe.mask_planes, scene.grid_of(lobe), 0.0) for lobe in lobes
+    )
+    if right is None or left is None or right.max() < 0.5 or left.max() < 0.5:
+        return
+    border = np.where(right + left > 0.5, right - left, np.float32(np.nan))
+    axes.contour(
+        border, [0.0], colors=["white"], linewidths=1.1, linestyles="dashed", extent=plane.extent, origin="upper"
+    )
 
 
 def _livers(scene: _Scene) -> list[Segment]:

@@ -17,7 +17,9 @@ from analyzers.phantoms.request import PhantomRequest
 from analyzers.scintigraphy import ANALYZER
 from analyzers.scintigraphy.reading import Readings, conclude
 from analyzers.scintigraphy.spect import SpectReading, SpectRefusal, read_spect
-from analyzers.scintigraphy.spect_numbers import spect_measurements
+from analyzers.scintigraphy.spect_legend import legend_lines
+from analyzers.scintigraphy.spect_montage import spect_page
+from analyzers.scintigraphy.spect_numbers import LOBE_SEGMENTS, spect_measurements
 from analyzers.scintigraphy.thresholds import DEFAULTS
 from analyzers.volume import StudyImages, Volume
 
@@ -235,6 +237,27 @@ def test_a_second_ct_is_tried_where_the_first_does_not_fit(studies: Callable[...
     spect, ct = volumes(studies("extrahepatic-stomach", "any-strength"))
 
     assert read(spect, replace(ct, frame_of_reference_uid="1.2.3"), ct).organs is not None
+
+
+def test_the_page_shows_where_the_lobes_were_divided(studies: Callable[..., StudyImages]) -> None:
+    images = studies()
+    result = ANALYZER.analyze(images, ())
+    assert isinstance(result, Assessed)
+    undivided = replace(
+        result, segments=tuple(one for one in result.segments if one.name not in LOBE_SEGMENTS.values())
+    )
+
+    with_border, without = (spect_page(images, shown) for shown in (result, undivided))
+
+    assert with_border is not None
+    assert without is not None
+    # Beyond two thirds of the width there is text.
+    drawn = with_border.rgb[:, : with_border.rgb.shape[1] * 6 // 10]
+    changed = np.any(drawn != without.rgb[:, : drawn.shape[1]], axis=2)
+    assert 100 < changed.sum() < 0.02 * changed.size
+    assert drawn[changed].mean() > without.rgb[:, : drawn.shape[1]][changed].mean()
+    assert any("border between the lobes" in text for text, _ in legend_lines(result, fused=True))
+    assert not any("border between the lobes" in text for text, _ in legend_lines(undivided, fused=True))
 
 
 def test_gated_and_raw_and_foreign_tomographies_are_declined(tmp_path: Path) -> None:
