@@ -1,7 +1,8 @@
-"""Tracer spilt round the pump where it touches the liver's outline.
+"""Tracer spilt round the pump: cut out of the liver's outline where it touches it, and weighed as a whole.
 
 A pump lies under the skin of the lower abdomen: from in front it is seen through next to no tissue, from behind through
-all of the body. A liver is never so lopsided far below its dome; only the left lobe is, and that lies high.
+all of the body. Of a liver only the left lobe is so lopsided, and that lies high; this was seen on phantoms, not yet on
+patients.
 """
 
 from __future__ import annotations
