@@ -1,9 +1,10 @@
 """Files made ahead: empty, under their final opaque names, and with these names on the disk.
 
 An object whose file is made when it comes waits for two syncs, of its bytes and of its name. A name that is on the disk
-before needs only the first, and one sync of a folder serves many names. What is never used is empty, has no seal, and
-so is nobody's: another process may remove it, also from under a receiver that meant to use it. One that was killed
-leaves up to as many as it makes ahead, and the recorder of the next one removes them.
+before needs only the first, and one sync of a folder serves many names. What waits is open and locked, so that the next
+object takes it without asking for anything, and no other process takes it for a leaving of the dead. What is never used
+is empty, has no seal, and so is nobody's. A receiver that was killed leaves up to as many as it makes ahead, without
+their locks, and the recorder of the next one removes them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from scp_node.durability import sync_folder
 
@@ -29,12 +29,11 @@ _SOON_S = 1.0
 """If the last ones were used up within this time, twice as many are made; else one, so that a node at rest has none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blank:
-    """An empty file, open for writing and locked by who took it."""
+class Blank(NamedTuple):
+    """An empty file, open for writing and locked by who made it."""
 
     spool_key: str
-    path: Path
+    path: str
     descriptor: int
 
 
@@ -56,7 +55,7 @@ class Blanks:
         self._most: Final = most
         self._elapsed_s: Final = elapsed_s
         self._lock = threading.Lock()
-        self._waiting: list[Path] = []
+        self._waiting: list[Blank] = []
         self._last_count = 0
         self._made_at_s = 0.0
         self._place = ""
@@ -72,13 +71,13 @@ class Blanks:
         """
         while True:
             with self._lock:
-                if not self._waiting:
+                while not self._waiting:
                     self._waiting = self._made(self._next_count())
-                path = self._waiting.pop()
-            # Opened only now: what waits holds no descriptor.
-            descriptor = _opened(path)
-            if descriptor is not None:
-                return Blank(spool_key=path.stem, path=path, descriptor=descriptor)
+                blank = self._waiting.pop()
+            if _has_name(blank.descriptor):
+                return blank
+            # Somebody tidied up by hand: what is written into it would be lost.
+            os.close(blank.descriptor)
 
     def remove(self) -> None:
         """Remove those that nobody took."""
@@ -93,16 +92,18 @@ class Blanks:
         self._made_at_s = now_s
         return self._last_count
 
-    def _made(self, count: int) -> list[Path]:
+    def _made(self, count: int) -> list[Blank]:
         if self._keys_left < count:
             self._place = secrets.token_hex(1)
             self._keys_left = max(count, _KEYS_IN_A_ROW)
         self._keys_left -= count
         folder = self._folder / self._place
-        made: list[Path] = []
+        made: list[Blank] = []
         try:
-            for _ in range(count):
-                made.append(_new(folder, self._place + secrets.token_hex(15)))  # noqa: PERF401 - those made are undone
+            for key in _keys(self._place, count):
+                blank = _new(f"{folder}/{key}{SUFFIX}", key)
+                if blank is not None:
+                    made.append(blank)
             sync_folder(folder)
         except OSError:
             _undo(made)
@@ -110,24 +111,29 @@ class Blanks:
         return made
 
 
-def _new(folder: Path, spool_key: str) -> Path:
-    path = folder / f"{spool_key}{SUFFIX}"
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
-    return path
+def _keys(place: str, count: int) -> list[str]:
+    digits = secrets.token_hex(15 * count)
+    return [place + digits[30 * number : 30 * (number + 1)] for number in range(count)]
 
 
-def _opened(path: Path) -> int | None:
-    """A locked descriptor of a file that still has its name; ``None`` if somebody removed it."""
+def _new(path: str, spool_key: str) -> Blank | None:
+    """A new file, locked; ``None`` if another process took it for a leaving and removed it before it was."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    if os.fstat(descriptor).st_nlink:
-        return descriptor
-    # Removed between opening and locking: what is written into it would be lost.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _has_name(descriptor):
+            return Blank(spool_key=spool_key, path=path, descriptor=descriptor)
+    except OSError:
+        os.close(descriptor)
+        with suppress(OSError):
+            Path(path).unlink()
+        raise
     os.close(descriptor)
     return None
+
+
+def _has_name(descriptor: int) -> bool:
+    return os.fstat(descriptor).st_nlink > 0
 
 
 def remove_blank(path: Path) -> None:
@@ -142,8 +148,9 @@ def remove_blank(path: Path) -> None:
             os.close(descriptor)
 
 
-def _undo(paths: list[Path]) -> None:
-    for path in paths:
+def _undo(blanks: list[Blank]) -> None:
+    for blank in blanks:
         # What cannot be removed is empty, and so removed at the next start.
         with suppress(OSError):
-            path.unlink()
+            Path(blank.path).unlink()
+        os.close(blank.descriptor)

@@ -95,7 +95,7 @@ class SpoolFile:
 
     def read(self) -> BinaryIO:
         """A reader of what was written so far, at its start; the caller closes it."""
-        return self._path.open("rb")
+        return Path(self._path).open("rb")
 
     def durable(self) -> str:
         """Force the bytes onto the disk, where the name is already; return the spool key."""
@@ -115,7 +115,7 @@ class SpoolFile:
         # What a failing disk says is of no interest: a file without a seal is removed at the next start. One that
         # cannot be removed loses its seal; and only then is the lock given up.
         try:
-            self._path.unlink(missing_ok=True)
+            Path(self._path).unlink(missing_ok=True)
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, 0)

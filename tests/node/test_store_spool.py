@@ -4,6 +4,8 @@ import errno
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -248,28 +250,67 @@ def test_what_was_made_ahead_and_not_used_is_empty_without_a_seal_and_removed_at
     assert set(spool.keys()) == keys
 
 
-def test_a_file_that_was_made_ahead_may_be_removed_by_another_process_and_nothing_is_written_into_it(
+def test_a_file_that_another_process_removes_while_it_is_made_is_not_written_into(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(tmp_path / "spool", quota_gib=1.0, keep_free_gib=0.0, most_blanks=8, elapsed_s=lambda: 0.0)
-    keys = {kept(spool, b"x") for _ in range(4)}
-    unused = sorted(set(spool.keys()) - keys)
-    remove_blank(spool.path(unused.pop()))
     flock = fcntl.flock
+    removed: list[Path] = []
 
     def late(descriptor: int, operation: int) -> None:
-        """Another process comes between opening and locking."""
-        if unused and operation == fcntl.LOCK_EX:
-            remove_blank(spool.path(unused.pop()))
+        """Another process comes between making and locking."""
+        if operation == fcntl.LOCK_EX and len(removed) < 2:
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            removed.append(path)
+            remove_blank(path)
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    keys |= {kept(spool, b"y") for _ in range(3)}
+    keys = {kept(spool, b"y") for _ in range(7)}
     spool.close()
 
+    assert len(removed) == 2
     assert len(keys) == 7
     assert set(spool.keys()) == keys
-    assert sorted(spool.path(key).read_bytes() for key in keys) == [b"x"] * 4 + [b"y"] * 3
+    assert all(spool.path(key).read_bytes() == b"y" for key in keys)
+
+
+def test_a_file_made_ahead_that_somebody_removed_by_hand_is_not_written_into(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", quota_gib=1.0, keep_free_gib=0.0, most_blanks=8, elapsed_s=lambda: 0.0)
+    keys = {kept(spool, b"x") for _ in range(4)}
+    for key in set(spool.keys()) - keys:
+        spool.path(key).unlink()
+    keys.add(kept(spool, b"y"))
+    spool.close()
+
+    assert set(spool.keys()) == keys
+
+
+def test_what_a_living_receiver_made_ahead_is_not_removed_and_that_of_a_killed_one_is(tmp_path: Path) -> None:
+    spool, other = spool_in(tmp_path), spool_in(tmp_path)
+    made = """
+import os, signal, sys
+from pathlib import Path
+from scp_node.store.spool import Spool
+spool = Spool(Path(sys.argv[1]), quota_gib=1.0, keep_free_gib=0.0, most_blanks=8, elapsed_s=lambda: 0.0)
+for _ in range(4):
+    with spool.begin() as file:
+        file.write([b"x"])
+        file.durable()
+print("made", flush=True)
+signal.pause()
+"""
+    folder = spool.path("0" * 32).parents[1]
+    with subprocess.Popen([sys.executable, "-c", made, str(folder)], stdout=subprocess.PIPE, text=True) as living:
+        assert living.stdout is not None
+        assert living.stdout.readline() == "made\n"
+        other.remove_blanks()
+        before = {key: spool.path(key).stat().st_size for key in spool.keys()}  # noqa: SIM118 - not a dictionary
+        living.kill()
+    other.remove_blanks()
+
+    assert sorted(before.values()) == [0, 0, 0, 1, 1, 1, 1]
+    assert set(spool.keys()) == {key for key, size in before.items() if size}
 
 
 def test_what_is_in_hand_or_has_bytes_is_not_removed_as_made_ahead(tmp_path: Path) -> None:
