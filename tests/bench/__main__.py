@@ -11,10 +11,12 @@ import argparse
 import os
 import platform
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +25,7 @@ import psutil
 from rich.console import Console
 
 from tests.bench.images import ImageSet, image_sets
-from tests.bench.measuring import SAMPLE, Case, Tools, measure
+from tests.bench.measuring import REST_S, SAMPLE, Case, Tools, measure
 from tests.bench.plan import STOCK_OBJECTS, Round, cases
 from tests.bench.programs import BenchError, compiled, versions
 from tests.bench.receivers import ReferenceReceiver
@@ -66,11 +68,13 @@ def _measure_all(runs: int, only: str, work: Path, console: Console) -> tuple[li
     console.print("making the images, once")
     images = image_sets()
     ReferenceReceiver.program = compiled("reference_receiver", work)
-    tools = Tools(sender=compiled("sender", work), work=work, study=_phantom(work))
+    stores = work / "stores"
+    tools = Tools(sender=compiled("sender", work), work=work, stores=stores, study=_phantom(work))
     rounds: list[Round] = []
     faults: list[str] = []
     for number in range(1, runs + 1):
         measured: Round = {}
+        stores.mkdir()
         for case in _order(number):
             if only not in case.name:
                 continue
@@ -86,6 +90,10 @@ def _measure_all(runs: int, only: str, work: Path, console: Console) -> tuple[li
             console.print(f"{number:2d}/{runs} {case.name:45s} {rates}", markup=False, highlight=False)
         # In the same order whatever the order of measuring was.
         rounds.append({case: measured[case] for group in cases() for case in group if case in measured})
+        shutil.rmtree(stores)
+        if number < runs:
+            os.sync()
+            time.sleep(REST_S)
     return rounds, faults
 
 

@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ ANALYSES = 2
 _LAST_ROW_S = 60.0
 _SEND_S = 300.0
 _WARM_UP_S = 3.0
+REST_S = 65.0
+"""Between a removal of what was stored and the next run. Without a journal ext4 gives no inode away within 60 s of the
+removal of its file, and looks through all such for each new file: who came after much had been removed would pay for
+it, and a receiver in use does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,8 @@ class Tools:
 
     sender: Path
     work: Path
+    """For what senders and analyses need."""
+    stores: Path
     """Where the receivers' folders are made."""
     study: Path
     """Folder of a small phantom for the analyses."""
@@ -89,7 +96,8 @@ def measure(case: Case, images: ImageSet, tools: Tools, seed: int) -> Measured:
     BenchError
         If anything is not as it must be: statuses, counts, rows, bytes, processes.
     """
-    with running(case.receiver, tools.work / "receiver", no_delay=not case.stock) as receiver:
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=tools.stores)) / "receiver"
+    with running(case.receiver, folder, no_delay=not case.stock) as receiver:
         before_s = receiver.cpu_s()
         with analyses(tools) if case.busy else nullcontext():
             times = (_send_stock if case.stock else _send)(case, images, receiver, tools)

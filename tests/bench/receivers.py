@@ -236,14 +236,13 @@ class ReferenceReceiver(Receiver):
 
 @contextmanager
 def running(kind: type[Receiver], folder: Path, *, no_delay: bool) -> Iterator[Receiver]:
-    """Start a receiver on a new folder, and remove everything afterwards.
+    """Start a receiver on a new folder, and end it. What it stored stays: see :data:`tests.bench.measuring.REST_S`.
 
     Raises
     ------
     BenchError
         If it does not start.
     """
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # What an earlier run left to be written must not slow this one.
     os.sync()
@@ -259,8 +258,6 @@ def running(kind: type[Receiver], folder: Path, *, no_delay: bool) -> Iterator[R
         yield receiver
     finally:
         _kill(receiver)
-        shutil.rmtree(folder, ignore_errors=True)
-        log_of(folder).unlink(missing_ok=True)
 
 
 def _alive(processes: Sequence[psutil.Process], wait_s: float) -> list[psutil.Process]:
