@@ -26,7 +26,7 @@ from scp_node.inbound.header import PixelElement, is_deflated, read_header, synt
 from scp_node.inbound.header_shapes import HeaderShapes
 from scp_node.store.file_image import BLOCK_BYTES, LARGEST_BYTES, LEAST_DIRECT_BYTES, FileImage
 from scp_node.store.hashing import digest_of
-from scp_node.store.seal import PREAMBLE_BYTES, Seal, seal_in_order
+from scp_node.store.seal import PREAMBLE_BYTES, Seal, head_crc, seal_in_order
 from scp_node.store.spool import Spool, SpoolFile
 
 Piece = bytes | bytearray | memoryview
@@ -122,7 +122,7 @@ class IncomingObject:
         self._require_announced(layout.uids)
         seal = Seal(
             head_bytes=len(head),
-            head_crc=seal_in_order(head=head, dataset_bytes=size, received_at=now).head_crc,
+            head_crc=head_crc(head),
             dataset_bytes=size,
             split_bytes=layout.split_bytes,
             received_at=now,

@@ -34,6 +34,9 @@ class Answer:
     comment: str = ""
 
 
+_SUCCESS = Answer(status=SUCCESS)
+
+
 class Intake:
     """Begins to take one object after the other; safe for many threads.
 
@@ -139,14 +142,15 @@ class Store:
     def finish(self, pieces: Sequence[Piece]) -> Answer:
         """Take the last pieces; the answer for the sender."""
         incoming, announced, call = self._incoming, self._announced, self._call
+        acknowledged_bytes = 0
         if self._refusal is None and incoming is not None and announced is not None and call is not None:
             spool_key = self._guarded(lambda: incoming.finish(pieces, self._intake.clock()))
             if spool_key is not None:
                 call.has_stored = True
-                self._intake.metrics.received(self._taken_bytes + sum(map(len, pieces)))
+                acknowledged_bytes = self._taken_bytes + sum(map(len, pieces))
                 self._intake.notices.tell(Stored(call=call.number, spool_key=spool_key, announced=announced))
-        answer = self._refusal or Answer(status=SUCCESS)
-        self._intake.metrics.answered(answer.status)
+        answer = self._refusal or _SUCCESS
+        self._intake.metrics.answered(answer.status, acknowledged_bytes)
         return answer
 
     def discard(self) -> None:

@@ -76,6 +76,8 @@ class ReceiverMetrics:
         self._node = node
         self._lock = threading.Lock()
         self._counts: Counter[tuple[Count, str]] = Counter()
+        self._answers: Counter[int] = Counter()
+        self._received_bytes = 0
         self._levels = dict.fromkeys(Level, 0)
 
     def tell(self) -> None:
@@ -83,18 +85,17 @@ class ReceiverMetrics:
         if self._node is None:
             return
         with self._lock:
-            message = Counts(counts=self._counts, levels=self._levels).to_bytes()
+            message = Counts(counts=self._all_counts(), levels=self._levels).to_bytes()
         # Either it is slow, or it was killed and so are we soon.
         with suppress(OSError):
             self._node.send(message, socket.MSG_DONTWAIT)
 
-    def answered(self, status: int) -> None:
-        """A C-STORE was answered."""
-        self._add(Count.OBJECTS, status_text(status))
-
-    def received(self, byte_count: int) -> None:
-        """So many bytes were acknowledged."""
-        self._add(Count.BYTES, "", byte_count)
+    def answered(self, status: int, byte_count: int = 0) -> None:
+        """A C-STORE was answered, and so many bytes acknowledged with it."""
+        # Labels are made when they are told: this happens for each object.
+        with self._lock:
+            self._answers[status] += 1
+            self._received_bytes += byte_count
 
     def rejected(self, reason: str) -> None:
         """An association was rejected."""
@@ -118,6 +119,11 @@ class ReceiverMetrics:
         with self._lock:
             self._levels[Level.WAITING] = count
 
-    def _add(self, count: Count, label: str, more: int = 1) -> None:
+    def _add(self, count: Count, label: str) -> None:
         with self._lock:
-            self._counts[count, label] += more
+            self._counts[count, label] += 1
+
+    def _all_counts(self) -> dict[tuple[Count, str], int]:
+        answers = {(Count.OBJECTS, status_text(status)): number for status, number in self._answers.items()}
+        received = {(Count.BYTES, ""): self._received_bytes} if self._received_bytes else {}
+        return {**self._counts, **answers, **received}

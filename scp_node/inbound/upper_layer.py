@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 PDU_HEADER_BYTES = 6
 _PDU_HEADER = struct.Struct(">BxL")
@@ -53,16 +54,14 @@ class UpperLayerError(Exception):
     """The peer breaks the protocol; the association is aborted. The text names no value of the peer's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PduHeader:
+class PduHeader(NamedTuple):
     """Type and length of a PDU; the length is that of what follows the header."""
 
     kind: PduType
     length_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PdvHeader:
+class PdvHeader(NamedTuple):
     """One presentation data value (PS3.8 section 9.3.5.1, annex E.2)."""
 
     value_bytes: int
@@ -99,7 +98,7 @@ def pdu_header(six_bytes: bytes | memoryview, *, max_data_bytes: int) -> PduHead
             raise UpperLayerError("a PDU of wrong length")
     elif length_bytes > MAX_REQUEST_BYTES:
         raise UpperLayerError("an association PDU longer than any sensible one")
-    return PduHeader(kind=kind, length_bytes=length_bytes)
+    return PduHeader(kind, length_bytes)
 
 
 def pdv_header(six_bytes: bytes | memoryview, *, left_bytes: int) -> PdvHeader:
@@ -113,9 +112,7 @@ def pdv_header(six_bytes: bytes | memoryview, *, left_bytes: int) -> PdvHeader:
     length_bytes, context_id, control = _PDV_HEADER.unpack(six_bytes)
     if not 2 <= length_bytes <= left_bytes - 4:
         raise UpperLayerError("a PDV that does not fit into its PDU")
-    return PdvHeader(
-        value_bytes=length_bytes - 2, context_id=context_id, is_command=bool(control & 1), is_last=bool(control & 2)
-    )
+    return PdvHeader(length_bytes - 2, context_id, is_command=bool(control & 1), is_last=bool(control & 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

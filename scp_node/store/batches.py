@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from scp_node.domain.study import ReceivedInstance, Reception
 from scp_node.store import tables
+from scp_node.store.among import is_among
 from scp_node.store.arrivals import take
 from scp_node.store.newcomers import images_arrived, insert_instances, study_for
 
@@ -41,7 +42,7 @@ def _unseen(connection: Connection, received: Sequence[ReceivedInstance]) -> set
     counts = Counter(instance.summary.sop_instance_uid for instance in received)
     wanted = {uid for uid, count in counts.items() if count == 1}
     for table in (tables.instance, tables.encoded_object, tables.quarantine):
-        known = select(table.c.sop_instance_uid).where(table.c.sop_instance_uid.in_(wanted))
+        known = select(table.c.sop_instance_uid).where(is_among(table.c.sop_instance_uid, wanted))
         wanted.difference_update(connection.execute(known).scalars())
     return wanted
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, select
 from scp_node.domain.digest import DigestForm, form_of
 from scp_node.domain.study import ReceivedInstance
 from scp_node.store import tables
+from scp_node.store.among import is_among
 
 
 def is_own(connection: Connection, sop_instance_uid: str) -> bool:
@@ -25,7 +26,7 @@ def held_in_former_form(connection: Connection, sop_instance_uids: Collection[st
         (tables.quarantine, tables.quarantine.c.dataset_digest),
     ):
         uid = table.c.sop_instance_uid
-        rows = connection.execute(select(uid, digest).where(uid.in_(sop_instance_uids)))
+        rows = connection.execute(select(uid, digest).where(is_among(uid, sop_instance_uids)))
         # What could not be read was set aside without a digest.
         found.update(row[0] for row in rows if row[1] and form_of(row[1]) is DigestForm.SHA256)
     return found

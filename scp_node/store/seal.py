@@ -81,11 +81,16 @@ class Seal:
         return (body + _CRC.pack(zlib.crc32(body))).ljust(PREAMBLE_BYTES, b"\0")
 
 
+def head_crc(head: bytes) -> int:
+    """CRC-32 of the prefix and the file meta information of a head, which begins with its preamble."""
+    return zlib.crc32(head[PREAMBLE_BYTES:])
+
+
 def seal_in_order(*, head: bytes, dataset_bytes: int, received_at: datetime) -> Seal:
     """The seal of a file whose data are on the disk already; ``head`` is all before the data set."""
     return Seal(
         head_bytes=len(head),
-        head_crc=zlib.crc32(head[PREAMBLE_BYTES:]),
+        head_crc=head_crc(head),
         dataset_bytes=dataset_bytes,
         split_bytes=dataset_bytes,
         received_at=received_at,

@@ -13,6 +13,7 @@ from scp_node.domain.routing import Sender
 from scp_node.domain.study import Identity, ReceivedInstance, Reception, Study, StudyEvent, StudyState
 from scp_node.errors import LostRaceError
 from scp_node.store import associations, tables
+from scp_node.store.among import is_among
 from scp_node.store.arrivals import Conflict
 from scp_node.store.associations import OpenAssociation
 from scp_node.store.batches import take_many
@@ -97,7 +98,7 @@ class StudyStore:
 
     def known_of(self, spool_keys: Collection[str]) -> set[str]:
         """Those of a few keys that a row refers to."""
-        return self._spool_keys(lambda column: column.in_(spool_keys))
+        return self._spool_keys(lambda column: is_among(column, spool_keys))
 
     def _spool_keys(self, wanted: Callable[[Column[str]], ColumnElement[bool]]) -> set[str]:
         keys: set[str] = set()

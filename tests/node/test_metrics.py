@@ -53,12 +53,13 @@ def test_what_several_receivers_count_is_added_up_and_outlives_them(tmp_path: Pa
         assert told['hai_node_objects_total{status="0x0000"}'] == 2
         assert told["hai_node_received_bytes_total"] == 0
         assert told["hai_node_open_associations"] == 6
-        one.answered(0x0000)
+        one.answered(0x0000, 525_000)
         one.tell()
         one_end.close()
         node.forget(1)
         told = page(port)
         assert told['hai_node_objects_total{status="0x0000"}'] == 3
+        assert told["hai_node_received_bytes_total"] == 525_000
         assert told["hai_node_open_associations"] == 3
         assert told['hai_node_studies{state="receiving"}'] == 1
         assert told["hai_node_oldest_unanswered_seconds"] >= 0
