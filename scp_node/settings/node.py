@@ -34,7 +34,7 @@ class ReceivingSettings(Table):
     port: Port = 11112
     without_tls: bool = True
     """Associations on this port are not encrypted. False closes it; then there must be a `[tls]` table."""
-    processes: Annotated[int, Field(ge=1, le=32)] = 1
+    processes: Annotated[int, Field(ge=1, le=32)] = 2
     """Receiver processes that share the port."""
     maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 25
     """Per receiver process; more are rejected as transient (source 3)."""

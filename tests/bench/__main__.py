@@ -79,7 +79,7 @@ def _measure_all(runs: int, only: str, work: Path, console: Console) -> tuple[li
             if only not in case.name:
                 continue
             try:
-                one = measure(case, _images(case, images), tools, seed=number)
+                one = measure(case, _images(case, images), images["warm-up"], tools, seed=number)
             except (BenchError, OSError, psutil.Error, subprocess.SubprocessError, sqlite3.Error) as fault:
                 # One receiver that stumbles once must not cost the measurement of all others.
                 faults.append(f"run {number}, {case.name}: {str(fault) or type(fault).__name__}")

@@ -51,8 +51,11 @@ class ImageSet:
 
 
 def image_sets() -> dict[str, ImageSet]:
-    """``ct``: 600 slices of 525 kB of one study; ``small``: 3,000 of 9.5 kB of ten; ``large``: one of 210 MB."""
-    makers = {"ct": _ct_slices, "small": _small_slices, "large": _multi_frame}
+    """``ct``: 600 slices of 525 kB of one study; ``small``: 3,000 of 9.5 kB of ten; ``large``: one of 210 MB.
+
+    ``warm-up``: 40 slices like those of ``ct`` of a study of their own.
+    """
+    makers = {"ct": _ct_slices, "small": _small_slices, "large": _multi_frame, "warm-up": _warm_up_slices}
     return {name: _cached(name, maker()) for name, maker in makers.items()}
 
 
@@ -67,13 +70,17 @@ def _cached(name: str, datasets: Iterator[Dataset]) -> ImageSet:
     return ImageSet(name=name, files=tuple(sorted(folder.glob("*.dcm"))))
 
 
-def _ct_slices() -> Iterator[Dataset]:
-    noise = np.random.default_rng(1)
+def _warm_up_slices() -> Iterator[Dataset]:
+    return _ct_slices(study="4", count=40)
+
+
+def _ct_slices(study: str = "1", count: int = 600) -> Iterator[Dataset]:
+    noise = np.random.default_rng(int(study))
     row, column = np.mgrid[0:512, 0:512]
     body = np.where((row - 256) ** 2 + (column - 256) ** 2 < 200**2, 1064, 24)
-    for number in range(600):
+    for number in range(count):
         pixels = (body + noise.normal(0, 25, body.shape)).clip(0).astype(np.int16)
-        yield _slice("1", number, pixels)
+        yield _slice(study, number, pixels)
 
 
 def _small_slices() -> Iterator[Dataset]:

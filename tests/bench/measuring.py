@@ -10,9 +10,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scp_node.pipeline.children import LEASH, kill_group
@@ -25,6 +25,7 @@ from tests.node.network import REPOSITORY, dataset_bytes, dcmtk
 SAMPLE = 50
 """Objects of a run that are compared byte by byte."""
 ANALYSES = 2
+WARM_UP_ASSOCIATIONS = 8
 _LAST_ROW_S = 60.0
 _SEND_S = 300.0
 _WARM_UP_S = 3.0
@@ -88,8 +89,8 @@ class _Times:
     recorded_s: float
 
 
-def measure(case: Case, images: ImageSet, tools: Tools, seed: int) -> Measured:
-    """Run a case once.
+def measure(case: Case, images: ImageSet, warm_up: ImageSet, tools: Tools, seed: int) -> Measured:
+    """Run a case once, on a receiver that has taken a few other objects before, as one in use has.
 
     Raises
     ------
@@ -98,12 +99,15 @@ def measure(case: Case, images: ImageSet, tools: Tools, seed: int) -> Measured:
     """
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=tools.stores)) / "receiver"
     with running(case.receiver, folder, no_delay=not case.stock) as receiver:
+        warm = replace(case, images=warm_up.name, associations=WARM_UP_ASSOCIATIONS, stock=False)
+        _send(warm, warm_up, receiver, tools, rows=len(warm_up.files))
+        rows = len(warm_up.files) + len(images.files)
         before_s = receiver.cpu_s()
         with analyses(tools) if case.busy else nullcontext():
-            times = (_send_stock if case.stock else _send)(case, images, receiver, tools)
+            times = (_send_stock if case.stock else _send)(case, images, receiver, tools, rows=rows)
         peaks, after_s = receiver.peaks_mb(), receiver.cpu_s()
         receiver.end()
-        _check(receiver, images, seed)
+        _check(receiver, (*warm_up.files, *images.files), seed)
     return Measured(
         count=len(images.files),
         acknowledged_s=times.acknowledged_s - times.begin_s,
@@ -116,8 +120,8 @@ def measure(case: Case, images: ImageSet, tools: Tools, seed: int) -> Measured:
 # --- sending ---
 
 
-def _send(case: Case, images: ImageSet, receiver: Receiver, tools: Tools) -> _Times:
-    """By our sender."""
+def _send(case: Case, images: ImageSet, receiver: Receiver, tools: Tools, *, rows: int) -> _Times:
+    """By our sender; ``rows`` are in the index when all is recorded."""
     listed = tools.work / "files.txt"
     listed.write_text("".join(f"{file}\n" for file in images.files))
     command = [str(tools.sender), str(receiver.port), CALLED, CALLING, str(case.associations), str(listed)]
@@ -127,14 +131,14 @@ def _send(case: Case, images: ImageSet, receiver: Receiver, tools: Tools) -> _Ti
         # The time is told last; the sender then takes a while to end, which is not the receiver's.
         while (not told or told[-1][0] != "time") and (line := sender.stdout.readline()):
             told.append(line.split())
-        recorded_s = _last_row_s(receiver, len(images.files))
+        recorded_s = _last_row_s(receiver, rows)
     if sender.returncode or told[:-1] != [["status", "0000", str(len(images.files))]]:
         raise BenchError(f"{case.name}: not every object was stored (exit code {sender.returncode}): {told[:-1]}")
     begin_s, end_s = map(float, told[-1][1:])
     return _Times(begin_s=begin_s, acknowledged_s=end_s, recorded_s=max(end_s, recorded_s))
 
 
-def _send_stock(case: Case, images: ImageSet, receiver: Receiver, _tools: Tools) -> _Times:
+def _send_stock(case: Case, images: ImageSet, receiver: Receiver, _tools: Tools, *, rows: int) -> _Times:
     """By several of DCMTK's ``dcmsend``; from the start of the first to the end of the last."""
     environment = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
     begin_s = time.monotonic()
@@ -147,7 +151,7 @@ def _send_stock(case: Case, images: ImageSet, receiver: Receiver, _tools: Tools)
     end_s = time.monotonic()
     if any(codes):
         raise BenchError(f"{case.name}: dcmsend failed: {codes}")
-    recorded_s = _last_row_s(receiver, len(images.files))
+    recorded_s = _last_row_s(receiver, rows)
     return _Times(begin_s=begin_s, acknowledged_s=end_s, recorded_s=max(end_s, recorded_s))
 
 
@@ -168,9 +172,9 @@ def _last_row_s(receiver: Receiver, expected: int) -> float:
 # --- checks ---
 
 
-def _check(receiver: Receiver, images: ImageSet, seed: int) -> None:
+def _check(receiver: Receiver, files: Sequence[Path], seed: int) -> None:
     """Every object once, rows as many, a sample byte by byte."""
-    sent = {sop_instance_uid(file): file for file in images.files}
+    sent = {sop_instance_uid(file): file for file in files}
     held = [file for file in receiver.storage().rglob("*") if file.is_file() and _is_part10(file)]
     stored = {sop_instance_uid(file): file for file in held}
     if len(held) != len(sent) or stored.keys() != sent.keys():

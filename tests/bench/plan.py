@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tests.bench.measuring import Case, Measured
 from tests.bench.receivers import (
     Node,
-    NodeOfTwo,
+    NodeOfOne,
     Orthanc,
     Receiver,
     ReferenceReceiver,
@@ -66,18 +66,18 @@ Round = dict[Case, Measured]
 
 def cases() -> list[list[Case]]:
     """All cases, in groups that are compared with each other and so are run close together."""
-    peers: tuple[type[Receiver], ...] = (Node, NodeOfTwo, Orthanc, Storescp, StorescpSynchronous, ReferenceReceiver)
+    peers: tuple[type[Receiver], ...] = (Node, NodeOfOne, Orthanc, Storescp, StorescpSynchronous, ReferenceReceiver)
     groups = [[_ct(kind, count) for kind in peers] for count in ASSOCIATIONS]
     groups[1].append(_busy())
     groups.append([_stock(kind) for kind in (Node, Storescp, Orthanc)])
-    groups.append([_small(kind) for kind in (Node, NodeOfTwo, Orthanc)])
+    groups.append([_small(kind) for kind in (Node, NodeOfOne, Orthanc)])
     groups.append([_large(kind) for kind in (Node, Storescp, Orthanc)])
     return groups
 
 
 def rows() -> Iterable[Row]:
     """The lines of the table."""
-    for kind in (Node, NodeOfTwo):
+    for kind in (Node, NodeOfOne):
         judged = kind is Node
         for count in ASSOCIATIONS:
             yield _faster(kind, Orthanc, count, must=1.5 if count == 1 else 2.0, aim=3.5, judged=judged)
@@ -92,8 +92,8 @@ def rows() -> Iterable[Row]:
         yield Row(name=name, value=_speed(_stock(Node), _stock(peer)), must=8.0)
     yield Row(name=f"small objects, 4 associations: node ÷ {Orthanc.name}", value=_speed(_small(Node), _small(Orthanc)),
               must=1.5, aim=3.0)  # fmt: skip
-    yield Row(name=f"small objects, 4 associations: node, 2 processes ÷ {Orthanc.name}",
-              value=_speed(_small(NodeOfTwo), _small(Orthanc)))  # fmt: skip
+    yield Row(name=f"small objects, 4 associations: node, 1 process ÷ {Orthanc.name}",
+              value=_speed(_small(NodeOfOne), _small(Orthanc)))  # fmt: skip
     yield Row(name=f"200 MB object, time: node ÷ {Storescp.name} (not durable)", must=1.3, aim=1.0, is_limit=True,
               judged_by=acknowledged,
               value=lambda r, time: time(r[_large(Node)]) / r[_large(Storescp)].acknowledged_s)  # fmt: skip

@@ -20,6 +20,7 @@ from typing import ClassVar
 import psutil
 
 from scp_node.demo.ports import free_port
+from scp_node.settings.node import ReceivingSettings
 from tests.bench.programs import BenchError, orthanc
 from tests.node.network import REPOSITORY, dcmtk
 
@@ -121,7 +122,7 @@ class Node(Receiver):
 
     name = "node"
     durable = True
-    processes: ClassVar[int] = 1
+    processes: ClassVar[int] = ReceivingSettings.model_fields["processes"].default
 
     def command(self) -> list[str]:
         config, data = self.folder / "config", self.folder / "data"
@@ -157,11 +158,11 @@ class Node(Receiver):
         return "receiver" if "scp_node.inbound" in words else "main"
 
 
-class NodeOfTwo(Node):
-    """The node with two receiver processes."""
+class NodeOfOne(Node):
+    """The node with one receiver process."""
 
-    name = "node, 2 processes"
-    processes = 2
+    name = "node, 1 process"
+    processes = 1
 
 
 class Orthanc(Receiver):
@@ -310,5 +311,5 @@ def _count(database: Path, question: str) -> int:
 
 
 KINDS: Mapping[str, type[Receiver]] = {
-    kind.name: kind for kind in (Node, NodeOfTwo, Orthanc, Storescp, StorescpSynchronous, ReferenceReceiver)
+    kind.name: kind for kind in (Node, NodeOfOne, Orthanc, Storescp, StorescpSynchronous, ReferenceReceiver)
 }
