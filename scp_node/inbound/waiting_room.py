@@ -182,7 +182,13 @@ class WaitingRoom:
             self._make_room()
         connection.setblocking(False)
         if door.tls is not None:
-            connection = door.tls().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            try:
+                connection = door.tls().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            except OSError:
+                # The library looks at the connection, and the caller has reset it already.
+                connection.close()
+                self._metrics.dropped("the connection failed")
+                return
         visitor = _Visitor(
             connection=connection,
             address=(host, address[1]),

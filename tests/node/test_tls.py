@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import socket
 import ssl
+import struct
 import subprocess
 import time
 import urllib.request
@@ -212,6 +214,23 @@ def test_silent_clients_hold_nobody_up(
         for one in silent:
             one.close()
     assert receiver.process.poll() is None
+
+
+def test_who_resets_the_connection_before_it_is_taken_does_no_harm(
+    receiver: Receiver, tls_port: int, authority: Authority, ct: Identity, file: Path
+) -> None:
+    """As a port scanner does; the receiver is stopped, so that each of them is gone when it looks."""
+    receiver.process.send_signal(signal.SIGSTOP)
+    try:
+        for opening in (b"", b"\x16\x03\x01"):
+            with socket.create_connection(("127.0.0.1", tls_port)) as caller:
+                caller.sendall(opening)
+                caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    finally:
+        receiver.process.send_signal(signal.SIGCONT)
+    assert sent(tls_port, authority, ct, file).returncode == 0
+    assert receiver.process.poll() is None
+    assert "a thread ended by a fault" not in receiver.log
 
 
 def test_a_handshake_that_drips_is_cut_off_in_time(
