@@ -141,7 +141,7 @@ def _acceptor(settings: Settings) -> str:
     ]
     return f"""## 3. Association acceptor
 
-Receiver processes: {receiving.processes}, each with at most {receiving.maximum_associations} associations at once,
+Receiver processes: {receiving.processes}, with at most {receiving.maximum_associations} associations at once in all,
 {receiving.maximum_associations_per_address} of them from one address;
 maximum PDU length {receiving.maximum_pdu_bytes} bytes; an association without traffic is aborted after
 {receiving.network_timeout_s:g} s.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 
 from scp_node.errors import NodeError
 from scp_node.inbound.listener import listening_socket
+from scp_node.inbound.places import shared_places
 from scp_node.journal import journal
 from scp_node.metrics import ReceiverCounts
 from scp_node.settings import NodeSettings
@@ -55,6 +57,7 @@ class Receivers:
         self._lock = lock
         self._settings = settings
         self._listeners = _ports(settings)
+        self._places = shared_places(settings.receiving.processes, settings.receiving.maximum_associations)
         self._counts = counts
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._journal = journal("receivers")
@@ -77,7 +80,11 @@ class Receivers:
                     "a receiver ended and is started again", pid=process.pid, exit_code=process.returncode
                 )
                 self._forget(process)
-                self._processes[number] = self._spawn(number)
+                try:
+                    self._processes[number] = self._spawn(number)
+                except (NodeError, OSError) as fault:
+                    # The others go on; the next look tries again.
+                    self._journal.error("a receiver cannot be started", count=number, cause=str(fault))
                 self._tell(now)
 
     def _tell(self, now: datetime) -> None:
@@ -91,7 +98,13 @@ class Receivers:
             temporary.replace(file)
 
     def stop(self) -> None:
-        """Ask all to end: running associations are finished or aborted within seconds."""
+        """Ask all to end: running associations are finished or aborted within seconds.
+
+        Our own descriptors of the ports go first. As long as anybody has one, the kernel takes calls that nobody hears.
+        """
+        for listening in self._listeners.values():
+            listening.close()
+        self._listeners = {}
         for process in self._processes.values():
             process.terminate()
         deadline = time.monotonic() + STOP_S
@@ -102,13 +115,17 @@ class Receivers:
                 process.kill()
                 process.wait()
             self._forget(process)
-        for listening in self._listeners.values():
-            listening.close()
+        if self._places >= 0:
+            os.close(self._places)
+            self._places = -1
         (self._settings.data_folder / TOLD_FILE).unlink(missing_ok=True)
 
     def _spawn(self, number: int) -> subprocess.Popen[bytes]:
+        if not self._listeners:
+            raise NodeError("the node stops")
         command = [sys.executable, "-m", "scp_node.inbound", "--config", str(self._config_folder)]
-        command += ["--receiver", str(number)]
+        command += ["--receiver", str(number), "--receivers", str(self._settings.receiving.processes)]
+        command += ["--places-fd", str(self._places)]
         for option, listening in self._listeners.items():
             command += [option, str(listening.fileno())]
         descriptors = [listening.fileno() for listening in self._listeners.values()]
@@ -118,7 +135,7 @@ class Receivers:
                 [*command, "--counts-fd", str(its.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                pass_fds=(*descriptors, its.fileno(), self._lock),
+                pass_fds=(*descriptors, its.fileno(), self._places, self._lock),
             )
         self._counts.link(process.pid, ours)
         if not _is_ready(process):

@@ -74,7 +74,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Associations that are open in this process besides the one that is asked for."""
+    """Associations that are open in all receivers besides the one that is asked for."""
 
     in_all: int
     from_address: int
@@ -90,7 +90,7 @@ class Guard:
     peers : name → Peer
         All peers; titles may repeat among those that do not send.
     maximum_associations, maximum_per_address : int
-        Open at the same time in this process.
+        Open at the same time in all receivers.
     """
 
     def __init__(

@@ -1,14 +1,15 @@
-"""Which associations are open in this process, and from where."""
+"""Which associations are open in this process, and whether there is a place for one more."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from scp_node.inbound.guard import Admit, Reject
+from scp_node.inbound.guard import Admit, Load, Reject
 from scp_node.inbound.lockout import WITH_UNUSED, Lockout
+from scp_node.inbound.places import Places
 from scp_node.inbound.upper_layer import Titles
 
 
@@ -23,6 +24,7 @@ class Call:
     called_ae: str
     address: str
     admitted: Admit
+    place: int
     has_stored: bool = False
     """It brought an object, so that the recorder knows of it."""
     useless_reports: int = 0
@@ -30,16 +32,24 @@ class Call:
 
 
 class Ledger:
-    """Open associations; safe for many threads."""
+    """Open associations; safe for many threads.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    places : Places
+        What all receivers have together.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self.receivers: Final = places.receivers
+        """How many share the doors."""
+        self._places = places
         self._calls: dict[int, Call] = {}
-        self._from_address: Counter[str] = Counter()
         self._last_number = 0
-        self._unused = Lockout(WITH_UNUSED)
+        self._unused = Lockout(WITH_UNUSED.shared_by(self.receivers))
         self._lock = threading.Lock()
 
-    def admit(self, titles: Titles, address: str, decide: Callable[[int, int], Admit | Reject]) -> Call | Reject:
+    def admit(self, titles: Titles, address: str, decide: Callable[[Load], Admit | Reject]) -> Call | Reject:
         """Decide on a request and enter it if it is admitted, in one step.
 
         Parameters
@@ -48,12 +58,18 @@ class Ledger:
             Who calls whom.
         address : str
             From where.
-        decide : (open, open from this address) -> Admit or Reject
+        decide : (Load) -> Admit or Reject
             The guard's decision.
         """
         with self._lock:
-            decision = decide(len(self._calls), self._from_address[address])
+            decision = decide(self._places.load(address))
             if isinstance(decision, Reject):
+                return decision
+            place = self._places.take(address)
+            # Another receiver may have given away the last one at the same moment.
+            decision = decide(self._places.load(address, besides=place))
+            if isinstance(decision, Reject):
+                self._places.give_back(place)
                 return decision
             self._last_number += 1
             call = Call(
@@ -63,9 +79,9 @@ class Ledger:
                 called_ae=titles.called_ae,
                 address=address,
                 admitted=decision,
+                place=place,
             )
             self._calls[call.number] = call
-            self._from_address[address] += 1
             return call
 
     def close(self, call: Call, now_s: float, *, was_released: bool) -> bool:
@@ -85,9 +101,7 @@ class Ledger:
                 return False
             if not (was_released or call.has_stored):
                 self._unused.note(call.address, now_s)
-            self._from_address[call.address] -= 1
-            if not self._from_address[call.address]:
-                del self._from_address[call.address]
+            self._places.give_back(call.place)
             return True
 
     def must_wait(self, address: str, now_s: float) -> bool:

@@ -27,6 +27,7 @@ from scp_node.inbound.intake import Intake
 from scp_node.inbound.ledger import Ledger
 from scp_node.inbound.metrics import ReceiverMetrics
 from scp_node.inbound.notices import NoticeWriter
+from scp_node.inbound.places import Places, shared_places
 from scp_node.inbound.quiet import quiet_libraries
 from scp_node.inbound.recorder_process import RecorderProcess
 from scp_node.inbound.reports import CommitmentReports
@@ -45,6 +46,8 @@ GRACE_S = 5.0
 """After SIGTERM, open associations may go on for so long; then they are aborted and their senders send again."""
 MOST_BLANKS = 32
 """Empty files that are made ahead: with so many one sync of their folder is a small part of the cost of each."""
+LEAST_WAITING = 8
+"""Connections without association, in each receiver."""
 BACKLOG = 1024
 """Connections that the kernel keeps for us; beyond, it drops attempts, and honest ones are repeated after a second."""
 
@@ -141,8 +144,27 @@ def _inherited(descriptor: int | None) -> socket.socket | None:
     return None if descriptor is None else socket.socket(fileno=descriptor)
 
 
+def _places(settings: Settings, options: argparse.Namespace) -> Places:
+    """Those of all receivers; for one that was started alone, its own.
+
+    Raises
+    ------
+    OSError
+        If there is no memory for them.
+    """
+    receivers, descriptor = options.receivers or options.receiver, options.places_fd
+    if descriptor is None:
+        descriptor = shared_places(receivers, settings.node.receiving.maximum_associations)
+    return Places(descriptor, receiver=options.receiver, receivers=receivers)
+
+
 def assemble(
-    settings: Settings, database: Database, doors: Sequence[Door], notices: NoticeWriter, metrics: ReceiverMetrics
+    settings: Settings,
+    database: Database,
+    doors: Sequence[Door],
+    notices: NoticeWriter,
+    metrics: ReceiverMetrics,
+    places: Places,
 ) -> Listener:
     """Put the parts of one receiver together."""
     receiving = settings.node.receiving
@@ -152,7 +174,7 @@ def assemble(
         keep_free_gib=receiving.keep_free_gib,
         most_blanks=MOST_BLANKS,
     )
-    ledger = Ledger()
+    ledger = Ledger(places)
 
     def is_ours(transaction: str) -> bool:
         return any(asked_of(name, transaction) for name in settings.peers)
@@ -171,12 +193,12 @@ def assemble(
         guard=Guard(
             receiving.ae_titles,
             settings.peers,
-            receiving.maximum_associations,
+            places.most,
             receiving.maximum_associations_per_address,
         ),
         ledger=ledger,
         metrics=metrics,
-        most_waiting=receiving.maximum_waiting,
+        most_waiting=max(LEAST_WAITING, receiving.maximum_waiting // places.receivers),
         request_timeout_s=receiving.request_timeout_s,
         hand_over=associations.begin,
         on_reject=handlers.handle_rejection,
@@ -215,6 +237,7 @@ def main(arguments: Sequence[str]) -> int:
     threading.excepthook = _journal_fault
     try:
         doors = _doors(settings, options.listen_fd, options.listen_tls_fd)
+        places = _places(settings, options)
         database = Database.open(settings.node.data_folder, migrate=False)
     except (OSError, StoreError, TlsFilesError) as fault:
         log.error("the receiver cannot start", cause=str(fault), port=settings.node.receiving.port)
@@ -222,12 +245,14 @@ def main(arguments: Sequence[str]) -> int:
     # The recorder inherits what else this process did: the lock of the data folder, which must outlive it.
     for door in doors:
         door.listening.set_inheritable(False)
+    if options.places_fd is not None:
+        os.set_inheritable(options.places_fd, False)
     counts = None if options.counts_fd is None else socket.socket(fileno=options.counts_fd)
     if counts is not None:
         counts.set_inheritable(False)
     metrics = ReceiverMetrics(counts)
     recorder = RecorderProcess(options.config, f"{options.receiver}:{os.getpid()}")
-    listener = assemble(settings, database, doors, recorder.notices, metrics)
+    listener = assemble(settings, database, doors, recorder.notices, metrics, places)
     host, port = doors[0].listening.getsockname()[:2]
     # The library collects garbage every 60 associations; what was made until now is none, and takes 36 ms to look at,
     # during which nothing else runs.
@@ -288,7 +313,9 @@ def die_with_parent() -> None:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scp_node.inbound", description="One DICOM receiver of the node.")
     parser.add_argument("--config", type=Path, required=True, help="folder of node.toml, peers.toml and routes.toml")
-    parser.add_argument("--receiver", type=int, default=1, help="number of this receiver, for the journal")
+    parser.add_argument("--receiver", type=int, default=1, help="number of this receiver, from 1")
+    parser.add_argument("--receivers", type=int, help="how many share the places for associations")
+    parser.add_argument("--places-fd", type=int, help="descriptor of these places")
     parser.add_argument("--listen-fd", type=int, help="descriptor of a listening socket to share")
     parser.add_argument("--listen-tls-fd", type=int, help="the same for associations with TLS")
     parser.add_argument("--counts-fd", type=int, help="a socket that keeps messages apart, to tell the counts")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from math import ceil
 
 MOST_ADDRESSES = 4096
 """Remembered; beyond, the longest unheard is forgotten."""
+
+_LEAST_IN_A_ROW = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +18,12 @@ class Patience:
 
     in_a_row: int
     then_per_s: float
+
+    def shared_by(self, receivers: int) -> Patience:
+        """The part of one of so many receivers, each of which remembers only who came to it."""
+        return Patience(
+            in_a_row=max(_LEAST_IN_A_ROW, ceil(self.in_a_row / receivers)), then_per_s=self.then_per_s / receivers
+        )
 
 
 WITH_REFUSED = Patience(in_a_row=20, then_per_s=0.5)

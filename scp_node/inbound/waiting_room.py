@@ -90,7 +90,7 @@ class WaitingRoom:
     metrics : ReceiverMetrics
         Counts.
     most_waiting : int
-        Connections without association.
+        Connections without association, in this process.
     request_timeout_s : float
         For handshake and request together.
     hand_over : (Admitted) -> None
@@ -118,7 +118,7 @@ class WaitingRoom:
         self._request_timeout_s = request_timeout_s
         self._hand_over = hand_over
         self._on_reject = on_reject
-        self._lockout = Lockout(WITH_REFUSED)
+        self._lockout = Lockout(WITH_REFUSED.shared_by(ledger.receivers))
         self._held: dict[_Visitor, Titles] = {}
         self._visitors: dict[_Visitor, None] = {}
         self._selector = selectors.DefaultSelector()
@@ -303,8 +303,8 @@ class WaitingRoom:
             certificate_names=_certificate_names(visitor.connection),
         )
 
-        def decide(in_all: int, from_address: int) -> Admit | Reject:
-            return self._guard.decide(caller, Load(in_all=in_all, from_address=from_address))
+        def decide(load: Load) -> Admit | Reject:
+            return self._guard.decide(caller, load)
 
         decision = self._ledger.admit(titles, visitor.address[0], decide)
         if isinstance(decision, Reject):

@@ -37,12 +37,12 @@ class ReceivingSettings(Table):
     processes: Annotated[int, Field(ge=1, le=32)] = 2
     """Receiver processes that share the port."""
     maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 25
-    """Per receiver process; more are rejected as transient (source 3)."""
+    """Of all receivers together; more are rejected as transient (source 3)."""
     maximum_associations_per_address: Annotated[int, Field(ge=1, le=1000)] = 12
     """Of these from one address."""
     maximum_waiting: Annotated[int, Field(ge=8, le=5000)] = 128
-    """Connections per receiver process that have not asked for an association yet; the oldest of the address that has
-    most of them makes room for a new one."""
+    """Connections that have not asked for an association yet, of all receivers together, each of which has an equal
+    share of at least eight; the oldest of the address that has most of them makes room for a new one."""
     request_timeout_s: Seconds = 10.0
     """A connection has so long for its TLS handshake and its association request."""
     maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1_048_576)] = 131_072

@@ -201,7 +201,9 @@ def test_a_report_that_cannot_be_written_is_answered_as_such_and_may_come_again(
     inbox, transaction = FullDisk(), ours()
     reports = CommitmentReports(inbox, lambda _: True, lambda: at(0))
     admitted = Admit(peer="pacs", permissions=frozenset())
-    call = Call(number=1, peer="pacs", calling_ae="PACS", called_ae="HAI_NODE", address="127.0.0.1", admitted=admitted)
+    call = Call(
+        number=1, peer="pacs", calling_ae="PACS", called_ae="HAI_NODE", address="127.0.0.1", place=0, admitted=admitted
+    )
     event: Any = SimpleNamespace(
         context=SimpleNamespace(abstract_syntax=STORAGE_COMMITMENT),
         request=SimpleNamespace(EventInformation=BytesIO(b"as long as this")),

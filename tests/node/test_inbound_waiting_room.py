@@ -1,6 +1,7 @@
 """Who waits, who is sent away, and that a crowd from one place does not shut out the others."""
 
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -16,6 +17,7 @@ from scp_node.inbound.guard import Admit, Guard, Reject
 from scp_node.inbound.ledger import Call, Ledger
 from scp_node.inbound.lockout import MOST_ADDRESSES, WITH_REFUSED, WITH_UNUSED, Lockout
 from scp_node.inbound.metrics import ReceiverMetrics
+from scp_node.inbound.places import Places, shared_places
 from scp_node.inbound.upper_layer import MAX_REQUEST_BYTES, Titles, UpperLayerError, check_request
 from scp_node.inbound.waiting_room import Admitted, Door, WaitingRoom
 from scp_node.settings import Peer
@@ -31,7 +33,7 @@ class Room:
     """A waiting room at work."""
 
     port: int
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: Ledger
     admitted: list[Admitted] = field(default_factory=list)
     rejected: list[tuple[Titles, str, Reject]] = field(default_factory=list)
 
@@ -46,7 +48,8 @@ def waiting_room(*, most_waiting: int = 8, request_timeout_s: float = 30.0) -> I
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(64)
-    room = Room(port=listening.getsockname()[1])
+    descriptor = shared_places(1, 4)
+    room = Room(port=listening.getsockname()[1], ledger=Ledger(Places(descriptor, receiver=1, receivers=1)))
     running = WaitingRoom(
         [Door(listening=listening)],
         guard=Guard(["NODE"], PEERS, 4, 4),
@@ -67,6 +70,7 @@ def waiting_room(*, most_waiting: int = 8, request_timeout_s: float = 30.0) -> I
         assert not thread.is_alive()
         for one in room.admitted:
             one.connection.close()
+        os.close(descriptor)
 
 
 def request(calling: str = "CT", called: str = "NODE", items: bytes = b"") -> bytes:
