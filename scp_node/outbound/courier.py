@@ -15,7 +15,7 @@ from random import Random
 from typing import assert_never
 
 from scp_node.dimse.transactions import transaction_uid
-from scp_node.domain.delivery import BackOff, Delivery, DeliveryEvent
+from scp_node.domain.delivery import BackOff, Delivery, DeliveryEvent, DeliveryState
 from scp_node.domain.outcome import Done, Outcome, Retry, Wait
 from scp_node.errors import DeliveryError, IllegalTransitionError
 from scp_node.journal import journal
@@ -133,12 +133,19 @@ class PeerCourier:
                 return [refused]
             by_number = {number: one for number, one in by_number.items() if number not in refused}
         files = [self._outgoing(delivery) for delivery in by_number.values()]
-        for number, outcome in send(terms, files, lambda: not self._stopping()):
+        for number, outcome in send(
+            terms, files, lambda: not self._stopping(), lambda number: self._is_still_ours(by_number[number])
+        ):
             self._settle(by_number.pop(number), outcome, now)
             outcomes.append(outcome)
         if by_number:
-            self._deliveries.handed_back(list(by_number), self._clock())
+            self._deliveries.handed_back(list(by_number.values()), self._clock())
         return outcomes
+
+    def _is_still_ours(self, delivery: Delivery) -> bool:
+        """Asked right before it is sent: this program may have been suspended for longer than its leases last."""
+        lease_s = self._settings.node.delivery.lease_s
+        return self._deliveries.keep(delivery.delivery_id, delivery.attempts, self._clock(), lease_s)
 
     def _terms(self, peer: str) -> Terms:
         return terms_of(self._settings, peer, self._cutoff)
@@ -305,8 +312,14 @@ class PeerCourier:
     ) -> None:
         try:
             self._deliveries.apply(
-                delivery.delivery_id, event, now=now, cause=cause, status=status, not_before=not_before
+                delivery.delivery_id,
+                event,
+                now=now,
+                cause=cause,
+                status=status,
+                not_before=not_before,
+                attempt=delivery.attempts if delivery.state is DeliveryState.SENDING else None,
             )
         except IllegalTransitionError as fault:
-            # Its lease ran out meanwhile, or a person acted. It is the same object to the byte: once more does no harm.
+            # Another took it over, or a person acted. It is the same object to the byte: once more does no harm.
             self._journal.warning("a delivery changed meanwhile", delivery=delivery.delivery_id, state=fault.state)

@@ -39,12 +39,18 @@ class _Readable:
     proposal: Proposal
 
 
-def send(terms: Terms, files: Sequence[Outgoing], wanted: Callable[[], bool]) -> Iterator[tuple[int, StoreOutcome]]:
+def send(
+    terms: Terms,
+    files: Sequence[Outgoing],
+    wanted: Callable[[], bool],
+    may_send: Callable[[int], bool] = lambda _: True,
+) -> Iterator[tuple[int, StoreOutcome]]:
     """Send files over one association, in order; say of each what became of it.
 
     Only the contexts that these files need are proposed. A file whose context is not accepted fails alone. When the
     association breaks, what was not answered is transient. ``wanted`` is asked before each file; once it says no,
-    nothing more is sent, and nothing said of the rest.
+    nothing more is sent, and nothing said of the rest. ``may_send`` is asked of each file right before its C-STORE; of
+    one that may not be sent nothing is said.
     """
     readable: list[_Readable] = []
     for file in files:
@@ -55,7 +61,7 @@ def send(terms: Terms, files: Sequence[Outgoing], wanted: Callable[[], bool]) ->
             readable.append(found)
     while readable and wanted():
         proposals = set(islice(dict.fromkeys(one.proposal for one in readable), MAX_CONTEXTS))
-        yield from _send_together(terms, [one for one in readable if one.proposal in proposals], wanted)
+        yield from _send_together(terms, [one for one in readable if one.proposal in proposals], wanted, may_send)
         readable = [one for one in readable if one.proposal not in proposals]
 
 
@@ -81,7 +87,7 @@ def _readable(file: Outgoing) -> _Readable | Permanent:
 
 
 def _send_together(
-    terms: Terms, files: Sequence[_Readable], wanted: Callable[[], bool]
+    terms: Terms, files: Sequence[_Readable], wanted: Callable[[], bool], may_send: Callable[[int], bool]
 ) -> Iterator[tuple[int, StoreOutcome]]:
     answered = 0
     try:
@@ -92,8 +98,10 @@ def _send_together(
             for one in files:
                 if not wanted():
                     return
-                outcome = _store(link.association, one.outgoing) if one.proposal in accepted else _not_accepted(one)
-                yield one.outgoing.number, outcome
+                if one.proposal not in accepted:
+                    yield one.outgoing.number, _not_accepted(one)
+                elif may_send(one.outgoing.number):
+                    yield one.outgoing.number, _store(link.association, one.outgoing)
                 answered += 1
     except NothingAcceptedError:
         for one in files:

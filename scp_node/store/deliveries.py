@@ -12,7 +12,7 @@ from sqlalchemy import Select, delete, func, insert, or_, select, update
 from scp_node.domain.delivery import STOPPED, Delivery, DeliveryEvent, DeliveryState, Noted
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyEvent
-from scp_node.errors import StoreError
+from scp_node.errors import IllegalTransitionError, StoreError
 from scp_node.store import tables
 from scp_node.store.database import Database
 from scp_node.store.delivery_rows import (
@@ -24,6 +24,7 @@ from scp_node.store.delivery_rows import (
     found_deliveries,
     is_stuck,
     require_delivery,
+    resumed,
     stuck_before,
 )
 from scp_node.store.former_identities import corrections_of
@@ -118,6 +119,7 @@ class DeliveryStore:
         cause: str = "",
         status: int | None = None,
         not_before: datetime | None = None,
+        attempt: int | None = None,
     ) -> Delivery:
         """Apply what became of a delivery.
 
@@ -129,14 +131,21 @@ class DeliveryStore:
             DIMSE status, where the peer answered one.
         not_before : datetime or None
             When it may be tried again, for an event that queues it again.
+        attempt : int or None
+            Of the sender that tells; one that slept for longer than its lease is heard unless another took it over.
 
         Raises
         ------
         IllegalTransitionError
-            If the event is not legal in the state of the delivery.
+            If the event is not legal in the state of the delivery, or the delivery is not that sender's any more.
         """
         with self._database.writing() as connection:
             found = require_delivery(connection, delivery_id)
+            if attempt is not None:
+                its = resumed(connection, delivery_id, attempt, now)
+                if its is None:
+                    raise IllegalTransitionError(DELIVERY.lifecycle.name, str(delivery_id), found.state, event)
+                found = its
             values: dict[str, Any] = {"lease_expires_at": None, "last_cause": cause}
             if status is not None:
                 values["last_status"] = status
@@ -160,14 +169,29 @@ class DeliveryStore:
                 .values(lease_expires_at=now + timedelta(seconds=lease_s))
             )
 
-    def handed_back(self, delivery_ids: Sequence[int], now: datetime) -> None:
+    def keep(self, delivery_id: int, attempt: int, now: datetime, lease_s: float) -> bool:
+        """Whether the delivery is still that of the sender of this attempt; if so its lease begins anew."""
+        with self._database.writing() as connection:
+            if resumed(connection, delivery_id, attempt, now) is None:
+                return False
+            connection.execute(
+                update(tables.delivery)
+                .where(tables.delivery.c.delivery_id == delivery_id)
+                .values(lease_expires_at=now + timedelta(seconds=lease_s))
+            )
+            return True
+
+    def handed_back(self, leased: Sequence[Delivery], now: datetime) -> None:
         """Queue again what was leased and not sent, because the node stops. It does not count as an attempt."""
         delivery = tables.delivery.c
+        attempts = {each.delivery_id: each.attempts for each in leased}
         wanted = SELECT_DELIVERIES.where(
-            delivery.delivery_id.in_(delivery_ids), delivery.state == DeliveryState.SENDING.value
+            delivery.delivery_id.in_(attempts), delivery.state == DeliveryState.SENDING.value
         )
         with self._database.writing() as connection:
             for each in found_deliveries(connection, wanted):
+                if each.attempts != attempts[each.delivery_id]:
+                    continue
                 values = {"lease_expires_at": None, "not_before": now, "attempts": each.attempts - 1}
                 reason = "stopped together with the node"
                 advance_delivery(connection, each, DeliveryEvent.LEASE_EXPIRED, now=now, reason=reason, values=values)

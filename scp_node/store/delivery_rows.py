@@ -116,6 +116,20 @@ def require_delivery(connection: Connection, delivery_id: int) -> Delivery:
     return delivery_of(row)
 
 
+def resumed(connection: Connection, delivery_id: int, attempt: int, now: datetime) -> Delivery | None:
+    """The delivery, for the sender of one attempt; ``None`` if it is not that sender's any more.
+
+    A sender that slept for longer than its lease, because the machine was paused, finds its delivery queued. As long as
+    nobody else took it, it is still the sender's.
+    """
+    found = require_delivery(connection, delivery_id)
+    if found.attempts != attempt:
+        return None
+    if found.state is DeliveryState.QUEUED:
+        return advance_delivery(connection, found, DeliveryEvent.LEASED, now=now, reason="its sender goes on")
+    return found if found.state is DeliveryState.SENDING else None
+
+
 def advance_delivery(
     connection: Connection,
     found: Delivery,

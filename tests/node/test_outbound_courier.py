@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -449,6 +449,47 @@ def test_nothing_is_sent_twice_by_a_peer_that_takes_longer_for_an_object_than_a_
             courier.join(timeout=0.2)
         assert box.states() == SENT
         assert len(archive.arrived) == len(set(archive.arrived)) == 4
+
+
+FAR_OFF = timedelta(days=1)
+
+
+def asleep(box: Outbox) -> None:
+    """What a node does first that was suspended for longer than its leases last."""
+    now = datetime.now(UTC)
+    assert box.deliveries.expire_leases(now, as_of=now + FAR_OFF) > 0
+
+
+def test_a_sender_that_slept_longer_than_its_leases_sends_each_object_once(tmp_path: Path) -> None:
+    slow = Misbehaviour(stalls_s=2.0)
+    delivery = IMPATIENT.replace("= 3.0", "= 60.0")
+    with scene(tmp_path, slow, clock=lambda: datetime.now(UTC), delivery=delivery) as (box, archive):
+        courier = threading.Thread(target=box.courier.deliver, args=("pacs", datetime.now(UTC)))
+        courier.start()
+        for count in (1, 2):
+            # One object is on its way, and of the first two another one waits for its turn.
+            assert eventually(lambda: len(archive.arrived) == count)  # noqa: B023
+            asleep(box)
+        archive.misbehaviour = Misbehaviour()
+        courier.join(timeout=60)
+        assert box.states() == SENT
+        assert len(archive.arrived) == len(set(archive.arrived)) == 4
+        assert {one.attempts for one in box.all()} == {1}
+
+
+def test_what_another_sender_took_over_is_neither_sent_nor_decided_by_the_one_before(tmp_path: Path) -> None:
+    slow = Misbehaviour(stalls_s=2.0)
+    delivery = IMPATIENT.replace("= 3.0", "= 60.0")
+    with scene(tmp_path, slow, clock=lambda: datetime.now(UTC), delivery=delivery) as (box, archive):
+        courier = threading.Thread(target=box.courier.deliver, args=("pacs", datetime.now(UTC)))
+        courier.start()
+        assert eventually(lambda: len(archive.arrived) == 1)
+        asleep(box)
+        taken = box.deliveries.due("pacs", datetime.now(UTC), 50)
+        courier.join(timeout=60)
+        assert len(taken) == 2
+        assert [box.deliveries.get(one.delivery_id) for one in taken] == taken
+        assert len(archive.arrived) == 1
 
 
 # --- archives without commitment ----------------------------------------------------------------------------
