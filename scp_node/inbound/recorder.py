@@ -175,8 +175,8 @@ class Recorder:
             if spool_key in known:
                 continue
             try:
-                seal = self._spool.settled_seal_of(spool_key)
-                if seal is None:
+                if (seal := self._spool.settled_seal_of(spool_key)) is None:
+                    self._spool.remove_unfinished(spool_key)
                     continue
                 announced = announcement_of(self._spool.path(spool_key))
             except (InvalidDicomError, AttributeError) as fault:

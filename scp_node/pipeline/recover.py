@@ -44,7 +44,7 @@ class Recovery:
         removed = 0
         for spool_key in self.spool.keys():  # noqa: SIM118 - not a dictionary
             # A whole file without a row was acknowledged by a receiver that was killed; the next recorder takes it.
-            if spool_key not in known and self.spool.seal_of(spool_key) is None:
+            if spool_key not in known and self.spool.is_nobodys(spool_key):
                 self.spool.remove(spool_key)
                 removed += 1
         log.info("recovered", what=f"{len(requeued)} jobs and {resent} deliveries queued again", count=removed)

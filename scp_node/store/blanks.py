@@ -136,18 +136,6 @@ def _has_name(descriptor: int) -> bool:
     return os.fstat(descriptor).st_nlink > 0
 
 
-def remove_blank(path: Path) -> None:
-    """Remove a file if it is empty and nobody has it in hand; what the disk refuses stays."""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_size == 0:
-                path.unlink()
-        finally:
-            os.close(descriptor)
-
-
 def _undo(blanks: list[Blank]) -> None:
     for blank in blanks:
         # What cannot be removed is empty, and so removed at the next start.

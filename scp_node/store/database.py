@@ -129,8 +129,13 @@ class Database:
         with self.reading() as connection:
             present = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
         if present != NEWEST_TABLES:
-            needed = f"this program needs {NEWEST_TABLES}: start `serve` once"
-            msg = f"the tables in {file} are of version {present}, {needed}"
+            if str(present) > NEWEST_TABLES:
+                todo = (
+                    "install the newer program again, or restore the backup made before the upgrade (docs/install.md)"
+                )
+            else:
+                todo = "start `serve` once"
+            msg = f"the tables in {file} are of version {present}, this program needs {NEWEST_TABLES}: {todo}"
             raise StoreError(msg)
 
 

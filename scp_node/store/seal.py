@@ -31,6 +31,7 @@ BLANK = bytes(PREAMBLE_BYTES)
 
 _MAGIC = {DigestForm.SHA256: b"HAI-NODE-SPOOL-1", DigestForm.BLAKE3: b"HAI-NODE-SPOOL-2"}
 """The first sixteen bytes. Files of an earlier version are whole files, too."""
+_MAGIC_STEM = b"HAI-NODE-SPOOL-"
 _FORM_OF = {magic: form for form, magic in _MAGIC.items()}
 _FIELDS = struct.Struct("<16sIIQQq32s32s")
 _CRC = struct.Struct("<I")
@@ -140,6 +141,38 @@ def whole_seal(path: Path) -> Seal | None:
         behind_bytes = seal.dataset_bytes - seal.split_bytes
         digests = (_digest(file, seal.split_bytes, seal.form), _digest(file, behind_bytes, seal.form))
         return seal if digests == (seal.before_digest, seal.after_digest) else None
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether the writer of a file never came to its seal, or to the end of what the seal speaks of.
+
+    What is there to the last byte and differs from its seal is not unfinished but damaged.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        preamble = file.read(PREAMBLE_BYTES)
+        if len(preamble) < PREAMBLE_BYTES or preamble == BLANK:
+            return True
+        file.seek(0)
+        seal = read_seal(file)
+        return seal is not None and path.stat().st_size < seal.head_bytes + seal.dataset_bytes
+
+
+def is_of_another_version(path: Path) -> bool:
+    """Whether a file has a seal of a form that this program does not know: it cannot tell what became of it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        magic = file.read(_MAGIC_BYTES)
+    return magic.startswith(_MAGIC_STEM) and magic not in _FORM_OF
 
 
 def _digest(file: BinaryIO, length_bytes: int, form: DigestForm) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -15,11 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
-from scp_node.durability import sync_folder
+from scp_node.durability import sync_file_system, sync_folder
 from scp_node.errors import SpoolFullError
-from scp_node.store.blanks import SUFFIX, Blank, Blanks, remove_blank
+from scp_node.store.blanks import SUFFIX, Blank, Blanks
 from scp_node.store.file_image import FileImage, FileImages, write_all
-from scp_node.store.seal import Seal, whole_seal
+from scp_node.store.remains import remove_blank, remove_unfinished
+from scp_node.store.seal import Seal, is_of_another_version, whole_seal
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _GIB = 1024**3
@@ -270,6 +270,17 @@ class Spool:
         finally:
             os.close(descriptor)
 
+    def is_nobodys(self, spool_key: str) -> bool:
+        """Whether a file was never received whole; one that a newer version sealed is left to that."""
+        try:
+            return self.seal_of(spool_key) is None and not is_of_another_version(self.path(spool_key))
+        except FileNotFoundError:
+            return False
+
+    def remove_unfinished(self, spool_key: str) -> bool:
+        """Remove a file that a killed receiver left half written; whether it was that. The disk may refuse."""
+        return remove_unfinished(self.path(spool_key))
+
     def remove_blanks(self) -> None:
         """Remove the empty files that a killed receiver made ahead, if there are any; a living one makes others."""
         for entry in self._entries():
@@ -309,7 +320,7 @@ class Spool:
         """
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _sync_file_system(descriptor)
+            sync_file_system(descriptor)
         finally:
             os.close(descriptor)
 
@@ -384,10 +395,3 @@ class Spool:
         if now_s - self._free_asked_at_s >= _ASK_FREE_AGAIN_S:
             self._free_bytes, self._free_asked_at_s = self.free_bytes, now_s
         return min(self._quota_bytes - self._measured_bytes, self._free_bytes - self._keep_free_bytes)
-
-
-def _sync_file_system(descriptor: int) -> None:
-    """``syncfs``: unlike ``sync`` it tells whether it succeeded (Linux 5.8)."""
-    if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -84,7 +84,7 @@ class Tape:
             patch.setattr(os, "fsync", self._sync(os.fsync))
             patch.setattr(os, "fdatasync", self._sync(os.fdatasync))
             # The real one would sync the disks of everybody on this machine.
-            patch.setattr("scp_node.store.spool._sync_file_system", lambda _descriptor: self.note("sync-all", ""))
+            patch.setattr("scp_node.store.spool.sync_file_system", lambda _descriptor: self.note("sync-all", ""))
             yield
 
     def _below(self, path: Any) -> str | None:

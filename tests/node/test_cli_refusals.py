@@ -54,6 +54,23 @@ def test_a_folder_without_configuration_is_three_faults_with_places(command: str
     assert answer.said == ""
 
 
+@pytest.mark.parametrize("command", ["serve", "status"])
+def test_a_data_folder_of_a_newer_program_is_refused_and_nothing_in_it_changes(
+    command: str, config: Path, data: Path, store: Database
+) -> None:
+    received = data / "spool" / "ab" / f"ab{'0' * 30}.dcm"
+    received.parent.mkdir(parents=True)
+    received.write_bytes(b"whatever a newer program makes of a file that it acknowledged")
+    with store.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    refused(run(command, config=config), FAILED, "9999", "newer program", "backup")
+
+    assert received.exists()
+    with store.reading() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "9999"
+
+
 def test_a_sound_configuration_is_confirmed(config: Path) -> None:
     answer = run("check-config", config=config)
 

@@ -44,6 +44,7 @@ from scp_node.store.database import Database
 from scp_node.store.file_image import BLOCK_BYTES, LEAST_DIRECT_BYTES
 from scp_node.store.quarantine import Quarantine
 from scp_node.store.refusals import Refusals
+from scp_node.store.seal import BLANK
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
 from tests.node.network import ct_slice, dataset_bytes, part10
@@ -661,6 +662,27 @@ def test_half_a_file_is_never_recorded(database: Database, spool: Spool, tmp_pat
 
     assert StudyStore(database).spool_keys() == set()
     assert len(files_in(tmp_path)) == 1, "its receiver may still be at work on it"
+
+
+def test_what_a_killed_receiver_left_half_written_goes_with_the_next_look_and_nothing_else(
+    database: Database, spool: Spool, tmp_path: Path
+) -> None:
+    file = part10(ct_slice(), tmp_path / "a.dcm")
+    take(database, spool, sending_of(part10(ct_slice(), tmp_path / "b.dcm")))
+    (recorded,) = StudyStore(database).spool_keys()
+    damaged, short, newer, bare = (stored(spool, sending_of(file)) for _ in range(4))
+    spool.path(recorded).write_bytes(BLANK + b"has a row, whatever became of it")
+    spool.path(damaged).write_bytes(spool.path(damaged).read_bytes()[:-1] + b"\xff")
+    spool.path(short).write_bytes(spool.path(short).read_bytes()[:-1])
+    spool.path(newer).write_bytes(b"HAI-NODE-SPOOL-9" + spool.path(newer).read_bytes()[16:])
+    spool.path(bare).write_bytes(BLANK + spool.path(bare).read_bytes()[128:])
+    in_hand = IncomingObject(sending_of(file).announced, spool)
+    in_hand.spill([b"half of it"])
+    before = set(spool.keys())
+
+    record(database, spool, [])
+
+    assert before - set(spool.keys()) == {short, bare}
 
 
 def test_refusals_are_counted_by_day_peer_and_reason(database: Database, spool: Spool) -> None:

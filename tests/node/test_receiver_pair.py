@@ -16,11 +16,21 @@ from scp_node.demo.ports import free_port
 from scp_node.inbound.lockout import WITH_REFUSED
 from scp_node.receivers import KEPT_CONFIG, receivers_fault
 from scp_node.store.database import Database
+from scp_node.store.seal import whole_seal
 from scp_node.store.studies import StudyStore
 from scp_node.tls import LOOK_S
 from tests.bench.kills import Load, examined
 from tests.bench.prepared_objects import instance_uid
-from tests.hostile.raw_peer import NO_ANSWER, SUCCESS, RawPeer, associate_request, new_uid, small_object
+from tests.hostile.raw_peer import (
+    NO_ANSWER,
+    SUCCESS,
+    RawPeer,
+    associate_request,
+    new_uid,
+    small_object,
+    store_command,
+    store_message,
+)
 from tests.node.certificates import Authority, Identity
 from tests.node.network import Site, eventually, make_site, peers_toml
 from tests.node.receiver_pair import NUMBERS, receiver_pair
@@ -220,6 +230,30 @@ def stores(site: Site) -> bool:
     with contextlib.closing(RawPeer.associated(site.port)) as peer:
         uid = new_uid()
         return peer.store(uid, small_object(uid)) == SUCCESS
+
+
+def test_what_a_killed_receiver_had_half_received_goes_while_the_other_one_receives(tmp_path: Path) -> None:
+    site = pair_site(tmp_path)
+    uids = [new_uid() for _ in NUMBERS]
+    messages = [store_message(store_command(uid), small_object(uid, pixel_bytes=6 << 20)) for uid in uids]
+    half = 5 << 20  # more than the receive buffer holds, so that it lies on the disk
+    with receiver_pair(site) as pair, ExitStack() as crowd:
+        peers = []
+        for number, message in zip(NUMBERS, messages, strict=True):
+            with pair.only(number):
+                peers.append(called(site, crowd, "127.0.0.1")[0])
+                peers[-1].send(message[:half])
+        assert eventually(lambda: len(site.spooled) == 2)
+        pair.kill(1)
+        pair.mend()
+        assert eventually(lambda: len(site.spooled) == 1), "it lies there until the node starts again"
+        peers[1].send(messages[1][half:])
+        assert peers[1].status() == SUCCESS
+        with contextlib.closing(RawPeer.associated(site.port)) as again:
+            again.send(messages[0])
+            assert again.status() == SUCCESS
+    assert len(site.spooled) == 2
+    assert all(whole_seal(file) is not None for file in site.spooled)
 
 
 @pytest.mark.timeout(200)

@@ -12,8 +12,8 @@ from typing import NoReturn
 import pytest
 
 from scp_node.errors import SpoolFullError
-from scp_node.store.blanks import remove_blank
 from scp_node.store.file_image import LARGEST_BYTES
+from scp_node.store.remains import remove_blank
 from scp_node.store.spool import Spool
 
 GIB = 1024**3
@@ -311,6 +311,13 @@ signal.pause()
 
     assert sorted(before.values()) == [0, 0, 0, 1, 1, 1, 1]
     assert set(spool.keys()) == {key for key, size in before.items() if size}
+
+
+def test_a_file_that_a_newer_version_sealed_is_not_taken_for_half_a_file(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    half, newer, gone = kept(spool, b"half of it"), kept(spool, b"HAI-NODE-SPOOL-9" + bytes(200)), kept(spool, b"x")
+    spool.remove(gone)
+    assert [spool.is_nobodys(key) for key in (half, newer, gone)] == [True, False, False]
 
 
 def test_what_is_in_hand_or_has_bytes_is_not_removed_as_made_ahead(tmp_path: Path) -> None:
