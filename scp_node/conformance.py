@@ -18,8 +18,10 @@ from scp_node.dimse.services import (
 )
 from scp_node.domain.delivery import ObjectKind
 from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from scp_node.inbound.commands import MAX_COMMAND_BYTES
 from scp_node.inbound.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES
 from scp_node.inbound.guard import Permission, permissions_of
+from scp_node.inbound.lane import MAX_LIBRARY_MESSAGE_BYTES
 from scp_node.outbound.faults import REFUSALS_BELIEVED
 from scp_node.settings import Peer, Settings, Verification
 
@@ -145,6 +147,10 @@ Receiver processes: {receiving.processes}, with at most {receiving.maximum_assoc
 {receiving.maximum_associations_per_address} of them from one address;
 maximum PDU length {receiving.maximum_pdu_bytes} bytes; an association without traffic is aborted after
 {receiving.network_timeout_s:g} s.
+
+A command set may be cut in any way, and an object may be of any length. One case ends the association: a C-STORE command
+of more than {MAX_COMMAND_BYTES >> 10} KiB, of which PS3.7 has room for half a kilobyte, with an object of more than
+{MAX_LIBRARY_MESSAGE_BYTES >> 20} MiB behind it.
 
 {_table(("peer", "AE title", "addresses", "may"), callers)}
 
