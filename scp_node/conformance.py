@@ -149,8 +149,8 @@ maximum PDU length {receiving.maximum_pdu_bytes} bytes; an association without t
 {receiving.network_timeout_s:g} s.
 
 A command set may be cut in any way, and an object may be of any length. One case ends the association: a C-STORE
-command of more than {MAX_COMMAND_BYTES >> 10} KiB, of which PS3.7 has room for half a kilobyte, with an object of more than
-{MAX_LIBRARY_MESSAGE_BYTES >> 20} MiB behind it.
+command of more than {MAX_COMMAND_BYTES >> 10} KiB, of which PS3.7 has room for half a kilobyte, with an object of
+more than {MAX_LIBRARY_MESSAGE_BYTES >> 20} MiB behind it.
 
 {_table(("peer", "AE title", "addresses", "may"), callers)}
 
