@@ -146,10 +146,11 @@ def _views_of(source: SourceFile) -> list[PlanarView]:
     directions = directions_of(planes)
     stored = read_frames((source, plane.index) for plane in planes)
     slope = source.instance.number("RescaleSlope") or 1.0
+    intercept = source.instance.number("RescaleIntercept") or 0.0
     duration_ms = source.instance.number("ActualFrameDuration")
     return [
         PlanarView(
-            counts=(values * slope).astype(np.float32),
+            counts=(values * slope + intercept).astype(np.float32),
             frame=plane.ref,
             series_instance_uid=source.instance.series_instance_uid,
             header=source.instance,

@@ -23,6 +23,10 @@ _RESIDUE = (
     "whether the whole liver is perfused is not judged: colloid that could not be subtracted lies under the views, and "
     "would show a lobe that is not perfused"
 )
+_TWO_SCANS = (
+    "whether the whole liver is perfused is not judged: two scans of the liver lie in the study and no header names "
+    "the tracer; if one shows a colloid, it would show a lobe that is not perfused"
+)
 _WRONG_SIDE = "most of the liver's counts lie on the left side: names of the views exchanged, or a picture mirrored?"
 _LEFT_LOBE_OR_EXCHANGED = (
     "most of the liver's counts lie on the left side: the left lobe alone has uptake (the right one not perfused or "
@@ -51,9 +55,10 @@ def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
     )
     perfusion = spect.perfusion if spect is not None else None
     return Facts(
-        spilt_in_pocket=planar is not None and not planar.passed(gates.POCKET),
+        spilt_in_pocket=(planar is not None and not planar.passed(gates.POCKET))
+        or (spect is not None and spect.spilt_in_pocket),
         pocket_share_fraction=planar.pocket_share_fraction if planar is not None else 0.0,
-        hot_tip_share_fraction=tip.focus.share_fraction if tip is not None else None,
+        hot_tip_share_fraction=tip.focus.share_fraction if tip is not None else _hot_tip_on_spect(spect),
         extrahepatic=(*(_place(item) for item in certain), *certain_places(spect)),
         possible=(
             *(_place(item) for item in possible),
@@ -177,6 +182,12 @@ def _hot_tip(planar: PlanarReading | None) -> LocatedFocus | None:
     return next((item for item in tips if item.focus.share_fraction >= _TIP_OUTSHINES_FRACTION), None)
 
 
+def _hot_tip_on_spect(spect: SpectReading | None) -> float | None:
+    """Share of the catheter's tip on a SPECT/CT, where it rivals the liver."""
+    tips = [focus for focus in spect.device if focus.site == vocabulary.HEPATIC_ARTERY] if spect is not None else []
+    return next((focus.share_fraction for focus in tips if focus.share_fraction >= _TIP_OUTSHINES_FRACTION), None)
+
+
 def _missing_lobe(planar: PlanarReading | None) -> str:
     if planar is None or planar.split.uptake is LobeUptake.BOTH:
         return ""
@@ -190,7 +201,9 @@ def _not_judged(planar: PlanarReading | None) -> str:
         return _VIEWS_SHIFTED
     if not planar.passed(gates.LIVER_IN_FIELD):
         return _LIVER_CUT
-    return _RESIDUE if planar.colloid_given else ""
+    if not planar.colloid_given:
+        return ""
+    return _TWO_SCANS if planar.colloid_supposed else _RESIDUE
 
 
 def _side_doubt(planar: PlanarReading | None) -> str:

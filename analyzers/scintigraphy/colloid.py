@@ -103,12 +103,18 @@ def aligned(colloid: PlanarPair, pair: PlanarPair, thresholds: Thresholds) -> Al
     return AlignedColloid(pair=moved, regions=regions, motion=motion)
 
 
-def without_residue(pair: PlanarPair, colloid: AlignedColloid) -> PlanarPair | ResidueLeft:
-    """Subtract the scaled colloid scan from both views of a pair."""
+def without_residue(pair: PlanarPair, before: PlanarPair, tracer: str) -> PlanarPair | ResidueLeft:
+    """Subtract what an earlier tracer still gives from both views of a pair.
+
+    Parameters
+    ----------
+    pair, before : PlanarPair
+        On one grid.
+    tracer : str
+        Name of the earlier one, for the report.
+    """
     cleaned = []
-    for own, earlier_yx, view, earlier in zip(
-        pair.counts_yx, colloid.pair.counts_yx, pair.views, colloid.pair.views, strict=True
-    ):
+    for own, earlier_yx, view, earlier in zip(pair.counts_yx, before.counts_yx, pair.views, before.views, strict=True):
         ratio = exposure_ratio(earlier, view)
         if ratio is None:
             return ResidueLeft(reason="durations and times of both scans are not known, so it cannot be scaled")
@@ -117,7 +123,7 @@ def without_residue(pair: PlanarPair, colloid: AlignedColloid) -> PlanarPair | R
         pair,
         anterior_yx=cleaned[0],
         posterior_yx=cleaned[1],
-        corrections=(*pair.corrections, "residue of colloid scaled by decay and duration and subtracted"),
+        corrections=(*pair.corrections, f"residue of {tracer} scaled by decay and duration and subtracted"),
     )
 
 

@@ -116,6 +116,12 @@ def posterior_scale(front: PlanarView, back: PlanarView) -> tuple[float, tuple[s
     return factor, tuple(words)
 
 
+def minutes_between(earlier: PlanarView, later: PlanarView) -> float | None:
+    """Minutes from the start of one view to that of another, negative if it came before; ``None`` if not known."""
+    begun, then = _acquired_at(earlier.header), _acquired_at(later.header)
+    return (then - begun).total_seconds() / 60.0 if begun and then else None
+
+
 def exposure_ratio(earlier: PlanarView, later: PlanarView) -> float | None:
     """Counts that what an earlier view showed still gives in a later one, relative to then; ``None`` if not known."""
     begun, then = _acquired_at(earlier.header), _acquired_at(later.header)

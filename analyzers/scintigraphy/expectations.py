@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,7 +18,7 @@ from analyzers.contract import (
     SeriesSummary,
     StudySummary,
 )
-from analyzers.scintigraphy.tracer import Agent, Tracer, tracer_of
+from analyzers.scintigraphy.tracer import Agent, agents_of, tracer_of
 
 
 class Role(StrEnum):
@@ -52,6 +52,7 @@ _NOT_CORRECTED = re.compile(
     r"\b(?:nac|no[ \-]?ac|non[ \-]?ac|uncorr\w*|without ac|ohne (?:ac|sk)|unkorr\w*|sans (?:ac|ca))\b", re.IGNORECASE
 )
 _CORRECTED = re.compile(r"\b(?:ac|ctac|irac\w*|attenuation corr\w*|schw[aä]chungskorr\w*)\b", re.IGNORECASE)
+_ATTENUATION_MAP = re.compile(r"(?:\bmu|\u00b5|\u03bc|atten\w*|\bac)[ _\-]*maps?\b|\btransmission\b", re.IGNORECASE)
 _SPECT_WORDS = re.compile(r"\bspect\b", re.IGNORECASE)
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _PLANAR_ROLES = (Role.PLANAR_MAA, Role.WHOLE_BODY)
@@ -67,49 +68,98 @@ def image_kind(instance: InstanceSummary) -> str:
     return "RECON TOMO" if any("SliceVector" in frame.attributes for frame in instance.frames) else "STATIC"
 
 
-def role_of(series: SeriesSummary) -> RoleOf:
-    """Tell what a series is from its first header."""
-    instance = series.first
+def is_transmission(instance: InstanceSummary) -> bool:
+    """Value 4 of Image Type: a picture of attenuation by a source outside the patient (PS3.3 C.8.4.9.1.1)."""
+    return "TRANSMISSION" in (value.strip().upper() for value in instance.attributes.get("ImageType", ())[3:4])
+
+
+def _telling(series: SeriesSummary) -> InstanceSummary:
+    """The first header of what can be read: a screen or projections may lie in front in the same series."""
+
+    def is_read(instance: InstanceSummary) -> bool:
+        capture = instance.sop_class_uid.startswith(_SECONDARY_CAPTURE)
+        return not (capture or is_transmission(instance) or image_kind(instance) in _NOT_READ)
+
+    readable = [instance for instance in series.instances if is_read(instance)]
+    still = (instance for instance in readable if image_kind(instance) != "DYNAMIC")
+    return next(still, readable[0] if readable else series.first)
+
+
+def role_of(series: SeriesSummary, agents: Mapping[str, tuple[Agent, str]] | None = None) -> RoleOf:
+    """Tell what a series is from its first header that can be read.
+
+    Parameters
+    ----------
+    series : SeriesSummary
+    agents : mapping, optional
+        What the whole study tells of the agents, by SOP Instance UID.
+    """
+    instance = _telling(series)
     if series.modality == "CT":
         return RoleOf(role=Role.CT, reason="a CT; gives liver, lungs and body where it shares the frame of a SPECT")
-    if series.modality != "NM":
-        return RoleOf(role=None, reason=f"modality {series.modality or 'unknown'}")
-    if instance.sop_class_uid.startswith(_SECONDARY_CAPTURE):
-        return RoleOf(role=None, reason="a secondary capture is a picture without measurable values")
+    if reason := _why_not_read(series, instance):
+        return RoleOf(role=None, reason=reason)
     kind = image_kind(instance)
-    tracer = tracer_of(instance)
-    if tracer.other_agent:
-        return RoleOf(role=None, reason=f"the tracer is named as {tracer.other_agent}, no macroaggregates")
-    if kind in _NOT_READ:
-        return RoleOf(role=None, reason=_NOT_READ[kind])
-    if kind == "RECON TOMO" and tracer.agent is Agent.COLLOID:
-        return RoleOf(role=None, reason="a SPECT of Tc-99m colloid, which was not given through the pump")
     if kind == "RECON TOMO":
-        return _spect_role(instance, series)
-    return RoleOf(role=Role.DYNAMIC, reason=_DYNAMIC) if kind == "DYNAMIC" else _planar_role(kind, tracer)
+        return _spect_role(instance)
+    if kind == "DYNAMIC":
+        return RoleOf(role=Role.DYNAMIC, reason=_DYNAMIC)
+    known = agents or agents_of(series.instances)
+    return _planar_role(kind, [known[one.sop_instance_uid] for one in series.instances])
 
 
-def _planar_role(kind: str, tracer: Tracer) -> RoleOf:
-    told = f" by {tracer.agent_from}" if tracer.agent_from else ""
-    if tracer.agent is Agent.COLLOID:
+def _why_not_read(series: SeriesSummary, instance: InstanceSummary) -> str:
+    """Why a series has no role; empty where it has one."""
+    if series.modality != "NM":
+        return f"modality {series.modality or 'unknown'}"
+    if instance.sop_class_uid.startswith(_SECONDARY_CAPTURE):
+        return "a secondary capture is a picture without measurable values"
+    if is_transmission(instance) or _ATTENUATION_MAP.search(series.description):
+        return "a transmission image or attenuation map shows no tracer"
+    tracer, kind = tracer_of(instance), image_kind(instance)
+    if tracer.other_agent:
+        return f"the tracer is named as {tracer.other_agent}, no macroaggregates"
+    if kind == "RECON TOMO" and tracer.agent is Agent.COLLOID:
+        return "a SPECT of Tc-99m colloid, which was not given through the pump"
+    return _NOT_READ.get(kind, "")
+
+
+def _planar_role(kind: str, agents: Sequence[tuple[Agent, str]]) -> RoleOf:
+    """Role of a series of projections; one that holds both agents is a series of macroaggregates."""
+    agent, source = next((one for one in agents if one[0] is not Agent.COLLOID), agents[0])
+    told = f" by {source}" if source else ""
+    if agent is Agent.COLLOID:
         return RoleOf(role=Role.PLANAR_COLLOID, reason=f"views of Tc-99m colloid{told}")
-    agent = f"macroaggregates{told}" if tracer.agent is Agent.MAA else "a tracer that no header names, taken for MAA"
+    words = f"macroaggregates{told}" if agent is Agent.MAA else "a tracer that no header names, taken for MAA"
+    if any(one is Agent.COLLOID for one, _ in agents):
+        words = f"{words}, and of Tc-99m colloid"
     role = Role.WHOLE_BODY if kind == "WHOLE BODY" else Role.PLANAR_MAA
-    return RoleOf(role=role, reason=f"{kind.lower()} views of {agent}")
+    return RoleOf(role=role, reason=f"{kind.lower()} views of {words}")
 
 
-def _spect_role(instance: InstanceSummary, series: SeriesSummary) -> RoleOf:
-    corrections = {value.strip().upper() for value in instance.attributes.get("CorrectedImage", ())}
-    if "ATTN" in corrections:
-        return RoleOf(role=Role.SPECT, reason="reconstructed SPECT, corrected for attenuation")
-    if _NOT_CORRECTED.search(series.description) or corrections or not _CORRECTED.search(series.description):
+def _spect_role(instance: InstanceSummary) -> RoleOf:
+    if not is_attenuation_corrected(instance):
         return RoleOf(role=Role.SPECT_NAC, reason="reconstructed SPECT, not known to be corrected for attenuation")
-    return RoleOf(role=Role.SPECT, reason="reconstructed SPECT, corrected for attenuation by its description")
+    by = "" if "ATTN" in _corrections(instance) else " by its description"
+    return RoleOf(role=Role.SPECT, reason=f"reconstructed SPECT, corrected for attenuation{by}")
+
+
+def is_attenuation_corrected(instance: InstanceSummary) -> bool:
+    """Whether a reconstruction says so, in Corrected Image or, where that is silent, in the series' description."""
+    description = instance.text("SeriesDescription")
+    if corrections := _corrections(instance):
+        return "ATTN" in corrections
+    return bool(_CORRECTED.search(description)) and not _NOT_CORRECTED.search(description)
+
+
+def _corrections(instance: InstanceSummary) -> set[str]:
+    return {value.strip().upper() for value in instance.attributes.get("CorrectedImage", ())} - {""}
 
 
 def study_roles(study: StudySummary) -> Mapping[str, RoleOf]:
     """Role of every series by its UID."""
-    return {series.series_instance_uid: role_of(series) for series in study.series}
+    agents = agents_of(instance for series in study.series for instance in series.instances)
+    return {series.series_instance_uid: role_of(series, agents) for series in study.series}
 
 
 def accepts(study: StudySummary) -> Acceptance:

@@ -23,6 +23,9 @@ BACKGROUND = "background below the liver's counts"
 MOST_LEFT_FRACTION = 0.65
 """Half, and the 14 percentage points by which the dividing line can be wrong: large left lobes are no mislabelling."""
 
+_ROUNDING = 1e-6
+"""Of values that were stored as whole numbers and rescaled in single precision."""
+
 BLOCKING = frozenset({COUNTS, SATURATION, SIZE, BACKGROUND})
 """Gates without which no number is given."""
 
@@ -93,9 +96,11 @@ def background_gate(pair: PlanarPair, regions: PlanarRegions, thresholds: Thresh
 
 def _saturated_pixels(view: PlanarView) -> int:
     top = float(view.counts.max())
-    at_top = int(np.count_nonzero(view.counts == top))
-    bits = view.header.number("BitsStored")
-    full = bool(bits) and top >= 2 ** int(bits or 16) - 1
+    at_top = int(np.count_nonzero(view.counts == view.counts.max()))
+    bits = int(view.header.number("BitsStored") or 0)
+    stored = (top - (view.header.number("RescaleIntercept") or 0.0)) / (view.header.number("RescaleSlope") or 1.0)
+    greatest = 2 ** (bits - 1 if view.header.number("PixelRepresentation") == 1 else bits) - 1
+    full = bits > 0 and stored >= greatest * (1.0 - _ROUNDING)
     # Among counts above a hundred, five equal maxima are no coincidence.
     return at_top if (full and at_top >= 2) or (top > 100 and at_top >= 5) else 0
 

@@ -107,7 +107,12 @@ def _draw_view(
     rows, columns = view.counts.shape
     extent = (0.0, float(columns), float(rows), 0.0)
     if logarithmic:
-        axes.imshow(np.log10(view.counts + 1.0), cmap=colour_map("batlow"), extent=extent, interpolation="nearest")
+        axes.imshow(
+            np.log10(np.maximum(view.counts, 0.0) + 1.0),
+            cmap=colour_map("batlow"),
+            extent=extent,
+            interpolation="nearest",
+        )
     else:
         bright = float(np.percentile(view.counts[view.counts > 0], 99.5)) if (view.counts > 0).any() else 1.0
         axes.imshow(view.counts, cmap="gray_r", vmin=0.0, vmax=bright, extent=extent, interpolation="nearest")

@@ -10,16 +10,8 @@ from numpy.typing import NDArray
 
 from analyzers.contract import Gate
 from analyzers.scintigraphy import gates
-from analyzers.scintigraphy.colloid import (
-    AlignedColloid,
-    ColloidCompared,
-    ResidueLeft,
-    aligned,
-    compared,
-    liver_outline,
-    weighed_by_outline,
-    without_residue,
-)
+from analyzers.scintigraphy.colloid import AlignedColloid, ColloidCompared, compared, liver_outline, weighed_by_outline
+from analyzers.scintigraphy.companion import beside_macroaggregates
 from analyzers.scintigraphy.foci import PlanarFocus, find_foci, without_foci
 from analyzers.scintigraphy.landmarks import Landmarks, find_landmarks
 from analyzers.scintigraphy.laterals import LateralReading, read_laterals, seen_from_the_side
@@ -31,8 +23,9 @@ from analyzers.scintigraphy.regions import NoLiver, PlanarRegions, find_regions
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt, measure_shunt
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.tracer import tracer_faults
-from analyzers.scintigraphy.views import NoPair, PlanarPair, pair_views, photopeak_views
+from analyzers.scintigraphy.views import NoPair, PlanarPair, pair_views
 from analyzers.scintigraphy.whereabouts import PUMP_POCKET, LocatedFocus, Origin, whereabouts_of
+from analyzers.scintigraphy.windows import photopeak_views
 from analyzers.volume import LoadedSeries, PlanarView
 
 _RIGHT_FLANK_MM = -95.0
@@ -49,7 +42,8 @@ class PlanarReading:
     Attributes
     ----------
     colloid_given : bool
-        Residue of colloid still lies under the views, for the reason beside it.
+        Residue of colloid still lies under the views, for the reason beside it; ``colloid_supposed`` where no header
+        names the tracer of either scan, so that one of them may be a colloid scan.
     colloid : ColloidCompared or None
         What the colloid scan says, where there is one that could be laid onto the views.
     laterals : tuple of LateralReading
@@ -67,6 +61,7 @@ class PlanarReading:
     gates: tuple[Gate, ...]
     colloid_given: bool = False
     colloid_left_reason: str = ""
+    colloid_supposed: bool = False
     colloid: ColloidCompared | None = None
     laterals: tuple[LateralReading, ...] = ()
     pocket_share_fraction: float = 0.0
@@ -117,12 +112,8 @@ def read_planar(
     pair = pair_views(views, thresholds)
     if isinstance(pair, NoPair):
         return PlanarRefusal(reasons=pair.reasons)
-    earlier = _earlier(colloid, pair, thresholds) if colloid else None
-    left_reason = ""
-    if earlier is not None:
-        cleaned = earlier if isinstance(earlier, ResidueLeft) else without_residue(pair, earlier)
-        left_reason = cleaned.reason if isinstance(cleaned, ResidueLeft) else ""
-        pair = cleaned if isinstance(cleaned, PlanarPair) else pair
+    beside = beside_macroaggregates(colloid, views, pair, thresholds)
+    pair = beside.pair
     regions = find_regions(pair, thresholds)
     if isinstance(regions, NoLiver):
         return PlanarRefusal(reasons=(regions.reason,))
@@ -133,20 +124,12 @@ def read_planar(
             reasons=tuple(f"Planar views: {gate.name}: {gate.seen}; wanted {gate.wanted}." for gate in blocking),
             gates=checked,
         )
-    reading = _measured(pair, regions, checked, thresholds, colloid_given=bool(left_reason))
+    reading = _measured(pair, regions, checked, thresholds, colloid_given=bool(beside.residue_reason))
     if isinstance(reading, PlanarRefusal):
         return reading
     reading = _with_laterals(reading, views, thresholds)
-    reading = replace(reading, colloid_left_reason=left_reason)
-    return _with_colloid(reading, earlier, thresholds) if isinstance(earlier, AlignedColloid) else reading
-
-
-def _earlier(colloid: Sequence[LoadedSeries], pair: PlanarPair, thresholds: Thresholds) -> AlignedColloid | ResidueLeft:
-    """The colloid scan on the grid of the macroaggregates."""
-    found = pair_views([view for loaded in colloid for view in loaded.views], thresholds)
-    if isinstance(found, NoPair):
-        return ResidueLeft(reason=f"the colloid scan cannot be read: {'; '.join(found.reasons)}")
-    return aligned(found, pair, thresholds)
+    reading = replace(reading, colloid_left_reason=beside.residue_reason, colloid_supposed=beside.is_supposed)
+    return reading if beside.colloid is None else _with_colloid(reading, beside.colloid, thresholds)
 
 
 def _with_laterals(reading: PlanarReading, views: Sequence[PlanarView], thresholds: Thresholds) -> PlanarReading:

@@ -219,7 +219,9 @@ def shunt_limits(reading: PlanarReading, shunt: LungShunt, thresholds: Threshold
         limits.append("no lung stands out; the place where lungs must lie was measured")
     if reading.split.uptake is not LobeUptake.BOTH:
         limits.append("a lobe without uptake: what it still holds lies over lung and background, so perhaps too high")
-    if reading.colloid_given:
+    if reading.colloid_given and reading.colloid_supposed:
+        limits.append("another scan of a tracer that no header names may have left residue")
+    elif reading.colloid_given:
         limits.append("residue of colloid in the liver is not subtracted, so perhaps too low")
     if shunt.corrected >= thresholds.implausible_shunt_fraction:
         limits.append("higher than any pump patient's: part of the liver may have been taken for lung")
@@ -356,7 +358,12 @@ def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:
         limitations.append(f"Lung shunt fraction not assessable. {reading.shunt.reason}")
     elif limits := shunt_limits(reading, reading.shunt):
         limitations.append(f"Lung shunt fraction limited: {'; '.join(limits)}.")
-    if reading.colloid_given:
+    if reading.colloid_supposed:
+        limitations.append(
+            f"{reading.colloid_left_reason[:1].upper()}{reading.colloid_left_reason[1:]}: uptake of spleen and marrow "
+            "is indeterminate, and a lobe without perfusion would show what it holds of the colloid."
+        )
+    elif reading.colloid_given:
         limitations.append(
             "Colloid was given as well: its residue in liver, spleen and marrow is not subtracted"
             f"{f' ({reading.colloid_left_reason})' if reading.colloid_left_reason else ''}, so uptake of spleen and "

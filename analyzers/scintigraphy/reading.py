@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from analyzers.contract import Assessed, Gate, NotAssessable, SeriesRole
 from analyzers.priors import Prior
@@ -14,7 +14,7 @@ from analyzers.scintigraphy.answer import (
     pertechnetate_sentence,
     shunt_sentence,
 )
-from analyzers.scintigraphy.expectations import Role, study_roles
+from analyzers.scintigraphy.expectations import Role, image_kind, is_transmission, study_roles
 from analyzers.scintigraphy.planar import PlanarReading, PlanarRefusal, read_planar
 from analyzers.scintigraphy.planar_answer import (
     focus_findings,
@@ -33,8 +33,9 @@ from analyzers.scintigraphy.spect_answer import (
 from analyzers.scintigraphy.spect_choice import read_best_spect
 from analyzers.scintigraphy.spect_numbers import spect_measurements
 from analyzers.scintigraphy.thresholds import DEFAULTS, Thresholds
+from analyzers.scintigraphy.tracer import Agent, agents_of
 from analyzers.scintigraphy.verdict import perfusion_pattern
-from analyzers.volume import StudyImages
+from analyzers.volume import LoadedSeries, PlanarView, StudyImages
 
 _PLANAR_ROLES = (Role.PLANAR_MAA, Role.WHOLE_BODY)
 
@@ -56,16 +57,36 @@ def analyze(
 
 def read_study(images: StudyImages, thresholds: Thresholds, priors: Sequence[Prior] = ()) -> Readings:
     """Read the planar views and the better SPECT of a study."""
-    colloid = images.with_role(Role.PLANAR_COLLOID)
+    agents = agents_of(instance for series in images.summary.series for instance in series.instances)
+
+    def is_colloid(view: PlanarView) -> bool:
+        return agents[view.frame.sop_instance_uid][0] is Agent.COLLOID
+
+    # Some cameras put both tracers, or the infusion and the views after it, into one series.
+    every = [loaded for role in (*_PLANAR_ROLES, Role.PLANAR_COLLOID) for loaded in images.with_role(role)]
+    colloid = _with_views(every, lambda view: is_colloid(view) and is_still(view))
+    dynamic = _with_views((*images.with_role(Role.DYNAMIC), *every), lambda view: not is_still(view))
     planar: PlanarReading | PlanarRefusal | None = None
     # Static views are sharper than a scan; the scan is read where no static pair can be.
     for role in _PLANAR_ROLES:
-        chosen = images.with_role(role)
-        if not chosen or isinstance(planar, PlanarReading):
+        given = images.with_role(role)
+        if not given or isinstance(planar, PlanarReading):
             continue
-        outcome = read_planar(chosen, thresholds, colloid=colloid, dynamic=images.with_role(Role.DYNAMIC))
+        chosen = _with_views(given, lambda view: is_still(view) and not is_colloid(view)) or given
+        outcome = read_planar(chosen, thresholds, colloid=colloid, dynamic=dynamic)
         planar = outcome if planar is None or isinstance(outcome, PlanarReading) else planar
     return Readings(planar=planar, spect=read_best_spect(images, thresholds, priors))
+
+
+def is_still(view: PlanarView) -> bool:
+    """Whether a view shows where the tracer came to rest: no time slice, and no transmission image."""
+    return image_kind(view.header) != "DYNAMIC" and not is_transmission(view.header)
+
+
+def _with_views(series: Sequence[LoadedSeries], keep: Callable[[PlanarView], bool]) -> tuple[LoadedSeries, ...]:
+    """Series without the views that are not kept; those of which nothing is left fall away."""
+    kept = [replace(loaded, views=tuple(view for view in loaded.views if keep(view))) for loaded in series]
+    return tuple(loaded for loaded in kept if loaded.views)
 
 
 def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) -> Assessed | NotAssessable:

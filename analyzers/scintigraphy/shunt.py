@@ -111,6 +111,11 @@ def measure_shunt(
         ratio *= thresholds.left_lobe_alone_factor
         spread = float(np.hypot(spread, thresholds.right_lobe_missing_error_fraction))
     low, high = _interval(ratio, spread, thresholds)
+    if ratio <= 0.0:
+        # No counts are left over the halo: what it may have taken too much bounds the fraction from above.
+        most = _geometric_mean(*(_Z_95 * _error_counts(view, thresholds) for view in (front, back)))
+        bound = thresholds.attenuation_factor_high / seen_of_lungs * most / liver_primary
+        high = bound / (1.0 + bound)
     if not seen:
         # Nothing stands out: the interval begins at none at all.
         low = 0.0
@@ -168,9 +173,13 @@ def _geometric_mean(front: float, back: float) -> float:
 
 
 def _relative_error(view: _Sums, thresholds: Thresholds) -> float:
+    return _error_counts(view, thresholds) / max(view.lungs_less_halo, 1.0)
+
+
+def _error_counts(view: _Sums, thresholds: Thresholds) -> float:
     """One standard deviation of a view's lung counts: Poisson, and the modelled scatter that was taken away."""
     modelled = thresholds.scatter_model_fraction * view.lung_halo / 2.0
-    return float(np.sqrt(view.lung_counting_variance + modelled**2) / max(view.lungs_less_halo, 1.0))
+    return float(np.sqrt(view.lung_counting_variance + modelled**2))
 
 
 def _interval(ratio: float, spread: float, thresholds: Thresholds) -> tuple[float, float]:

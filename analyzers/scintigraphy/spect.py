@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from analyzers import vocabulary
 from analyzers.contract import Gate
 from analyzers.priors import Prior
+from analyzers.scintigraphy.gates import pocket_gate
 from analyzers.scintigraphy.spect_foci import Field, SpectFocus, find_foci, smoothed
 from analyzers.scintigraphy.spect_organs import CtOrgans, CtRefusal, organs_from_ct
 from analyzers.scintigraphy.spect_perfusion import Perfusion, measure_perfusion
@@ -38,6 +40,7 @@ _SATURATED_VOXELS, _JUST_BELOW = 5, 0.02
 
 IN_FIELD = "liver inside the field of the SPECT"
 SATURATION = "no saturated voxels in the SPECT"
+POCKET = "tracer left the pump on the SPECT/CT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,8 @@ class SpectReading:
     ct_reason : str
         Why a CT was not used; empty where it was or there is none.
     gates : tuple of Gate
+    remarks : tuple of str
+        What was left out or supposed when the volume was read.
     """
 
     volume: Volume
@@ -82,6 +87,12 @@ class SpectReading:
     ratios: tuple[TumorRatio, ...] = ()
     ct_reason: str = ""
     gates: tuple[Gate, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def spilt_in_pocket(self) -> bool:
+        """Whether a large part of the tracer stayed round the pump."""
+        return any(gate.name == POCKET and not gate.passed for gate in self.gates)
 
     @property
     def seen_on(self) -> str:
@@ -154,8 +165,18 @@ def read_spect(
         ),
         ratios=(*given, *(hot_regions(volume, smooth, liver) if attenuation_corrected else ())),
         ct_reason=ct_reason,
-        gates=(gate, saturation, *ct_gates),
+        gates=(gate, saturation, *ct_gates, *_pocket_gate(found, thresholds)),
     )
+
+
+def _pocket_gate(found: Sequence[SpectFocus], thresholds: Thresholds) -> tuple[Gate, ...]:
+    """Counts round the pump as a share of those of liver and pocket; none where the CT shows no activity there."""
+    in_pocket = sum(
+        focus.share_fraction
+        for focus in found
+        if focus.where.origin is Origin.DEVICE and focus.site == vocabulary.ABDOMINAL_WALL
+    )
+    return (replace(pocket_gate(in_pocket / (1.0 + in_pocket), thresholds), name=POCKET),) if in_pocket else ()
 
 
 def _organs(

@@ -191,7 +191,7 @@ def spect_shunt_sentence(spect: SpectReading | None, thresholds: Thresholds) -> 
 
 def spect_limitations(reading: SpectReading, thresholds: Thresholds) -> tuple[str, ...]:
     """What a reader of the SPECT result must know."""
-    limitations = []
+    limitations = [f"SPECT: {remark}." for remark in reading.remarks]
     if reading.organs is None:
         because = f" because {reading.ct_reason}" if reading.ct_reason else ""
         limitations.append(

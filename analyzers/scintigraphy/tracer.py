@@ -1,13 +1,13 @@
 """What was given to the patient, as far as the headers tell: nuclide, agent, route.
 
-Codes are believed before words. Radionuclide Total Dose is not looked at: zero and missing doses are common and no
-number here depends on them.
+Codes are believed before words; where neither names an agent, :func:`agents_of` compares the routes of a
+study. Radionuclide Total Dose is not looked at: zero and missing doses are common and no number here depends on them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,6 +30,10 @@ _COLLOID_WORDS = re.compile(r"[ck]ol{1,2}o[iï]d|sul(?:ph|f)ur|schwefel|\btc[ \-
 _NAMES_NO_AGENT = re.compile(
     r"m?tcm?|m|technet\w*|pertec\w*|sodium|natrium|na|unknown|other|none|unspecified|[\W\d_]+", re.IGNORECASE
 )
+_ROUTE_CODES = f"{_PHARMACEUTICAL}.AdministrationRouteCodeSequence"
+_ROUTE_TEXT = f"{_PHARMACEUTICAL}.RadiopharmaceuticalRoute"
+_ARTERIAL_WORDS = re.compile(r"art[eé]ri|\bi\.?a\b", re.IGNORECASE)
+_VENOUS_WORDS = re.compile(r"ven[oö]u?s|veine|vena|\bi\.?v\b", re.IGNORECASE)
 _DESCRIPTIONS = (
     "SeriesDescription",
     "ProtocolName",
@@ -38,11 +42,22 @@ _DESCRIPTIONS = (
 )
 
 
+_BY_ROUTE = "route of administration"
+
+
 class Agent(StrEnum):
     """Which radiopharmaceutical."""
 
     MAA = "maa"
     COLLOID = "colloid"
+    UNKNOWN = "unknown"
+
+
+class Route(StrEnum):
+    """How it was given."""
+
+    ARTERIAL = "arterial"
+    VENOUS = "venous"
     UNKNOWN = "unknown"
 
 
@@ -61,6 +76,8 @@ class Tracer:
         ``None`` when no nuclide is named.
     other_agent : str
         A radiopharmaceutical that is named and is neither of both agents; empty where none is.
+    route : Route
+        Many sites leave it empty or write "intravenous" for every tracer, so it tells nothing by itself.
     """
 
     agent: Agent
@@ -68,6 +85,7 @@ class Tracer:
     nuclides: tuple[str, ...]
     is_technetium: bool | None
     other_agent: str = ""
+    route: Route = Route.UNKNOWN
 
 
 def tracer_of(instance: InstanceSummary) -> Tracer:
@@ -92,7 +110,19 @@ def tracer_of(instance: InstanceSummary) -> Tracer:
         nuclides=nuclides,
         is_technetium=technetium,
         other_agent=_other_agent(instance) if agent is Agent.UNKNOWN else "",
+        route=_route(instance),
     )
+
+
+def _route(instance: InstanceSummary) -> Route:
+    codes = instance.codes.get(_ROUTE_CODES, ())
+    words = " ".join((*(code.meaning for code in codes), *instance.attributes.get(_ROUTE_TEXT, ())))
+    values = {code.value for code in codes}
+    arterial = vocabulary.INTRA_ARTERIAL.value in values or bool(_ARTERIAL_WORDS.search(words))
+    venous = vocabulary.INTRAVENOUS.value in values or bool(_VENOUS_WORDS.search(words))
+    if arterial == venous:
+        return Route.UNKNOWN
+    return Route.ARTERIAL if arterial else Route.VENOUS
 
 
 def _other_agent(instance: InstanceSummary) -> str:
@@ -111,10 +141,9 @@ def _names_an_agent(words: str) -> bool:
 
 def _agent(instance: InstanceSummary) -> tuple[Agent, str]:
     codes = {code.value for code in instance.codes.get(_AGENT_CODES, ())}
-    if codes & _MAA_CODES:
-        return Agent.MAA, "code"
-    if codes & _COLLOID_CODES:
-        return Agent.COLLOID, "code"
+    # A header that lists both agents of an examination says nothing of its own picture.
+    if bool(codes & _MAA_CODES) != bool(codes & _COLLOID_CODES):
+        return (Agent.MAA if codes & _MAA_CODES else Agent.COLLOID), "code"
     words = " ".join(instance.attributes.get(f"{_PHARMACEUTICAL}.Radiopharmaceutical", ()))
     named = _agent_in(words)
     if named is not Agent.UNKNOWN:
@@ -132,6 +161,25 @@ def _agent_in(words: str) -> Agent:
     if maa == colloid:
         return Agent.UNKNOWN
     return Agent.MAA if maa else Agent.COLLOID
+
+
+def agents_of(instances: Iterable[InstanceSummary]) -> Mapping[str, tuple[Agent, str]]:
+    """Agent of every object of a study by its SOP Instance UID, and what told it.
+
+    Where names are silent, a tracer given by vein beside one that went through an artery is the colloid.
+    """
+    tracers = {instance.sop_instance_uid: tracer_of(instance) for instance in instances}
+    through_pump = {
+        uid for uid, tracer in tracers.items() if tracer.agent is Agent.MAA or tracer.route is Route.ARTERIAL
+    }
+    found = {}
+    for uid, tracer in tracers.items():
+        found[uid] = (tracer.agent, tracer.agent_from)
+        if tracer.agent is Agent.UNKNOWN and tracer.route is Route.ARTERIAL:
+            found[uid] = (Agent.MAA, _BY_ROUTE)
+        elif tracer.agent is Agent.UNKNOWN and tracer.route is Route.VENOUS and through_pump - {uid}:
+            found[uid] = (Agent.COLLOID, _BY_ROUTE)
+    return found
 
 
 def _distinct(codes: Iterable[Code]) -> tuple[Code, ...]:

@@ -22,6 +22,7 @@ from skimage.morphology import convex_hull_image
 from analyzers.contract import Outline
 from analyzers.scintigraphy.corrections import camera_corrections, posterior_scale, scatter_under
 from analyzers.scintigraphy.thresholds import DEFAULTS, Thresholds
+from analyzers.scintigraphy.windows import photopeak_views, range_faults, unnamed_windows_fault, view_ranges
 from analyzers.volume import PlanarView
 
 ANTERIOR = "anterior"
@@ -171,14 +172,6 @@ def _off_chord(
     return np.asarray(np.hypot(rest[:, 0], rest[:, 1]), np.float64)
 
 
-def photopeak_views(views: Sequence[PlanarView], photopeak_kev: float) -> tuple[PlanarView, ...]:
-    """Views whose energy window contains the photopeak; all of them where no window is known."""
-    known = [view for view in views if view.window_kev is not None]
-    if not known:
-        return tuple(view for view in views if view.energy_window in {None, 1})
-    return tuple(view for view in known if view.window_kev and view.window_kev[0] < photopeak_kev < view.window_kev[1])
-
-
 def pair_views(views: Sequence[PlanarView], thresholds: Thresholds = DEFAULTS) -> PlanarPair | NoPair:
     """Find the anterior and posterior view that belong together, preferring the pair with the most counts.
 
@@ -194,12 +187,16 @@ def pair_views(views: Sequence[PlanarView], thresholds: Thresholds = DEFAULTS) -
         Where a direction is unknown, or known from an angle or a detector's number only, the side of the liver
         decides; ``remarks`` say so.
     """
+    ranges = [view_ranges(view) for view in views]
+    doubtful = range_faults(ranges, thresholds.photopeak_kev, "The energy window of the views")
+    if doubtful := (doubtful or unnamed_windows_fault([view.header for view in views])):
+        return NoPair(reasons=doubtful)
     peak = photopeak_views(views, thresholds.photopeak_kev)
-    if not peak:
-        return NoPair(reasons=("No view was recorded in an energy window that contains 140 keV.",))
     filled = [view for view in peak if view.counts.size and view.counts.max() > 0]
     if not filled:
         return NoPair(reasons=("The views hold no counts.",))
+    if any(_is_upside_down(view) for view in filled):
+        return NoPair(reasons=("By their header (Patient Orientation) the views show the body upside down.",))
     directed, remarks = settle_directions(filled)
     front = [view for view in directed if view.direction == ANTERIOR]
     back = [view for view in directed if view.direction == POSTERIOR]
@@ -219,6 +216,11 @@ def pair_views(views: Sequence[PlanarView], thresholds: Thresholds = DEFAULTS) -
     if unread:
         remarks = (*remarks, f"{unread} further view(s) were not read; the pair with the most counts was.")
     return _on_working_grid(best[0], best[1], remarks, views, thresholds)
+
+
+def _is_upside_down(view: PlanarView) -> bool:
+    """Whether columns run towards the head; directions of rows are not believed, for many cameras copy one for all."""
+    return [value[:1].upper() for value in view.header.attributes.get("PatientOrientation", ())][1:2] == ["H"]
 
 
 def settle_directions(views: Sequence[PlanarView]) -> tuple[tuple[PlanarView, ...], tuple[str, ...]]:
@@ -338,9 +340,9 @@ def _spacing_mm(view: PlanarView) -> tuple[float, float] | None:
 
 
 def summed_counts(counts: NDArray[np.float32] | NDArray[np.float64], binning: int) -> NDArray[np.float64]:
-    """Block sums; edges are padded with zeros so that no count is lost."""
+    """Block sums; edges are padded with zeros so that no count is lost. What a rescale made negative is none."""
     rows, columns = counts.shape
-    padded = np.pad(counts.astype(np.float64), ((0, -rows % binning), (0, -columns % binning)))
+    padded = np.pad(np.maximum(counts.astype(np.float64), 0.0), ((0, -rows % binning), (0, -columns % binning)))
     blocks = padded.reshape(padded.shape[0] // binning, binning, padded.shape[1] // binning, binning)
     return np.asarray(blocks.sum(axis=(1, 3)), np.float64)
 
