@@ -217,6 +217,8 @@ def shunt_limits(reading: PlanarReading, shunt: LungShunt, thresholds: Threshold
         limits.append("at least: the field cuts the lungs")
     if not shunt.lungs_seen:
         limits.append("no lung stands out; the place where lungs must lie was measured")
+    if reading.pair.is_derived:
+        limits.append("views computed from others, not as received")
     if reading.split.uptake is not LobeUptake.BOTH:
         limits.append("a lobe without uptake: what it still holds lies over lung and background, so perhaps too high")
     if reading.colloid_given and reading.colloid_supposed:

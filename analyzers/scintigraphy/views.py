@@ -74,6 +74,11 @@ class PlanarPair:
     posterior_scale: float = 1.0
 
     @property
+    def is_derived(self) -> bool:
+        """Whether a view was computed from others, so that its counts may not be those received."""
+        return any(_is_derived(view) for view in self.views)
+
+    @property
     def views(self) -> tuple[PlanarView, PlanarView]:
         """Anterior, posterior."""
         return self.anterior, self.posterior
@@ -215,6 +220,8 @@ def pair_views(views: Sequence[PlanarView], thresholds: Thresholds = DEFAULTS) -
     unread = sum(view.direction not in _LATERALS for view in directed) - 2
     if unread:
         remarks = (*remarks, f"{unread} further view(s) were not read; the pair with the most counts was.")
+    if any(_is_derived(view) for view in best):
+        remarks = (*remarks, "The views were computed from others (derived): their counts may not be those received.")
     return _on_working_grid(best[0], best[1], remarks, views, thresholds)
 
 
@@ -284,12 +291,18 @@ def direction_by_liver(view: PlanarView) -> str:
     return ANTERIOR if offset < 0 else POSTERIOR
 
 
-def _fitness(pair: tuple[PlanarView, PlanarView]) -> tuple[float, float]:
-    """Views of one object first, then the more counts."""
+def _fitness(pair: tuple[PlanarView, PlanarView]) -> tuple[float, float, float]:
+    """Views as acquired first, then those of one object, then the more counts."""
     front, back = pair
+    original = not (_is_derived(front) or _is_derived(back))
     together = front.frame.sop_instance_uid == back.frame.sop_instance_uid
     counts = float(np.sqrt(float(front.counts.sum(dtype=np.float64)) * float(back.counts.sum(dtype=np.float64))))
-    return float(together), counts
+    return float(original), float(together), counts
+
+
+def _is_derived(view: PlanarView) -> bool:
+    """Whether a view was computed from others: filtered, summed, subtracted (Image Type value 1)."""
+    return view.header.attributes.get("ImageType", ())[:1] == ("DERIVED",)
 
 
 def _on_working_grid(
