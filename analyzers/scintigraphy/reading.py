@@ -64,15 +64,15 @@ def read_study(images: StudyImages, thresholds: Thresholds, priors: Sequence[Pri
 
     # Some cameras put both tracers, or the infusion and the views after it, into one series.
     every = [loaded for role in (*_PLANAR_ROLES, Role.PLANAR_COLLOID) for loaded in images.with_role(role)]
-    colloid = _with_views(every, lambda view: is_colloid(view) and is_still(view))
-    dynamic = _with_views((*images.with_role(Role.DYNAMIC), *every), lambda view: not is_still(view))
+    colloid = _filled(_with_views(every, lambda view: is_colloid(view) and is_still(view)))
+    dynamic = _filled(_with_views((*images.with_role(Role.DYNAMIC), *every), is_time_slice))
     planar: PlanarReading | PlanarRefusal | None = None
     # Static views are sharper than a scan; the scan is read where no static pair can be.
     for role in _PLANAR_ROLES:
         given = images.with_role(role)
         if not given or isinstance(planar, PlanarReading):
             continue
-        chosen = _with_views(given, lambda view: is_still(view) and not is_colloid(view)) or given
+        chosen = _with_views(given, lambda view: is_still(view) and not is_colloid(view))
         outcome = read_planar(chosen, thresholds, colloid=colloid, dynamic=dynamic)
         planar = outcome if planar is None or isinstance(outcome, PlanarReading) else planar
     return Readings(planar=planar, spect=read_best_spect(images, thresholds, priors))
@@ -83,10 +83,18 @@ def is_still(view: PlanarView) -> bool:
     return image_kind(view.header) != "DYNAMIC" and not is_transmission(view.header)
 
 
+def is_time_slice(view: PlanarView) -> bool:
+    """Whether a view is one of a dynamic series."""
+    return image_kind(view.header) == "DYNAMIC" and not is_transmission(view.header)
+
+
 def _with_views(series: Sequence[LoadedSeries], keep: Callable[[PlanarView], bool]) -> tuple[LoadedSeries, ...]:
-    """Series without the views that are not kept; those of which nothing is left fall away."""
-    kept = [replace(loaded, views=tuple(view for view in loaded.views if keep(view))) for loaded in series]
-    return tuple(loaded for loaded in kept if loaded.views)
+    """Series without the views that are not kept."""
+    return tuple(replace(loaded, views=tuple(view for view in loaded.views if keep(view))) for loaded in series)
+
+
+def _filled(series: Sequence[LoadedSeries]) -> tuple[LoadedSeries, ...]:
+    return tuple(loaded for loaded in series if loaded.views)
 
 
 def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) -> Assessed | NotAssessable:

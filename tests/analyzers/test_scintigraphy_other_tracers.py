@@ -21,6 +21,7 @@ from tests.analyzers.scintigraphy_studies import (
     assessed,
     give,
     in_one_series,
+    reasons,
     study_maker,
     value,
 )
@@ -74,6 +75,13 @@ def test_both_tracers_are_told_apart_however_the_headers_say_it(
 
     assert value(changed, SHUNT) == value(plain, SHUNT)
     assert changed.conclusion == plain.conclusion
+
+
+def test_colloid_is_not_read_in_place_of_macroaggregates_that_cannot_be_read(made: Made, tmp_path: Path) -> None:
+    study = in_one_series(made("sulfur-colloid"))
+    next(dataset for dataset in study if str(dataset.SeriesNumber) == MACROAGGREGATES).PixelData = b""
+
+    assert "empty" in reasons(study, tmp_path / "unread")
 
 
 def test_a_tracer_by_vein_alone_is_not_taken_for_colloid(made: Made, tmp_path: Path) -> None:
