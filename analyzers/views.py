@@ -25,6 +25,8 @@ ANTERIOR = "anterior"
 POSTERIOR = "posterior"
 LEFT_LATERAL = "left-lateral"
 RIGHT_LATERAL = "right-lateral"
+OBLIQUE = "oblique"
+"""Between two of the others; which two does not matter to anybody yet."""
 
 Direction = tuple[str, str]
 """A direction (empty when unknown) and what told so (empty likewise)."""
@@ -50,6 +52,10 @@ _BY_CODE = {
     "272479007": POSTERIOR,
     "399173006": LEFT_LATERAL,
     "399198007": RIGHT_LATERAL,
+    "399074003": OBLIQUE,
+    "399108003": OBLIQUE,
+    "399136008": OBLIQUE,
+    "399075002": OBLIQUE,
 }
 
 # English, German, French, Spanish, Dutch, Italian. A word is matched whole, without accents' case mattering.
@@ -62,12 +68,20 @@ _WORDS = {
     POSTERIOR: r"post(?:erior[e]?|érieure?|erieure?)?|(?:von )?hinten|dorsal[e]?|rücken|ruecken"
     r"|achter(?:kant|aanzicht|zijde)?|van achteren|de dos|dietro|espaldas?|p\.?a\.?",
     LEFT_LATERAL: rf"l[ \-_]?lat|{_LEFT}[ \-_]*{_SIDE}|{_SIDE}[ \-_]*{_LEFT}",
+    OBLIQUE: r"[rl][ap]o|obl(?:i(?:que?|c[uoa]a?|k)\w*)?|schr[äa]g\w*|schuin\w*",
     RIGHT_LATERAL: rf"r[ \-_]?lat|{_RIGHT}[ \-_]*{_SIDE}|{_SIDE}[ \-_]*{_RIGHT}",
 }
 # "Post" is also Latin for after: after an operation, an infusion, a contrast agent, and in PRE/POST.
 _AFTER = re.compile(
     r"\bpr[eéä][ /\-_+&]*post\b"
     r"|\bpost[ \-_]*(?:op|inf|inj|pump|therap|trait|behand|kontrast|contr|chemo|punk|embol)\w*",
+    re.IGNORECASE,
+)
+# "Left anterior oblique" names one direction, and that is not anterior.
+_OBLIQUE_PHRASE = re.compile(
+    rf"(?:(?:{_LEFT}|{_RIGHT})[ \-]+)?(?:{_WORDS[ANTERIOR]}|{_WORDS[POSTERIOR]})[ \-]+(?={_WORDS[OBLIQUE]})"
+    rf"|(?<=obliqua|oblicua|oblique)[ \-]+(?:{_WORDS[ANTERIOR]}|{_WORDS[POSTERIOR]})"
+    rf"(?:[ \-]+(?:{_LEFT}|{_RIGHT}))?(?![^\W_])",
     re.IGNORECASE,
 )
 _PATTERNS = {
@@ -87,8 +101,8 @@ def directions_of(planes: Sequence[Plane]) -> list[Direction]:
     Returns
     -------
     list of (direction, source)
-        ``anterior``, ``posterior``, ``left-lateral``, ``right-lateral`` or empty; and ``view code``, ``text``,
-        ``start angle``, ``detector number`` or empty.
+        ``anterior``, ``posterior``, ``left-lateral``, ``right-lateral``, ``oblique`` or empty; and ``view code``,
+        ``text``, ``start angle``, ``detector number`` or empty.
     """
     heads = _heads(planes)
     order = sorted(set(heads), key=lambda head: (len(head), head))
@@ -100,7 +114,7 @@ def directions_of(planes: Sequence[Plane]) -> list[Direction]:
 
 def words_in(text: str) -> list[str]:
     """Directions that a text names, in the order in which it names them, each once."""
-    cleaned = _AFTER.sub(" ", text.replace("_", " "))
+    cleaned = _OBLIQUE_PHRASE.sub(" ", _AFTER.sub(" ", text.replace("_", " ")))
     found = [
         (match.start(), direction) for direction, pattern in _PATTERNS.items() if (match := pattern.search(cleaned))
     ]
@@ -137,14 +151,17 @@ def _coded(codes: Sequence[Code]) -> str:
         if direction := _BY_CODE.get(code.value):
             return direction
         # A private or foreign code still carries its meaning.
-        if len(named := words_in(code.meaning)) == 1:
-            return named[0]
+        named = words_in(code.meaning)
+        if len(named) == 1 or OBLIQUE in named:
+            return OBLIQUE if OBLIQUE in named else named[0]
     return ""
 
 
 def _by_words(plane: Plane, order: Sequence[str]) -> dict[str, Direction]:
     for keyword in _NAMING:
         named = words_in(plane.text(keyword))
+        if len(order) == 1 and OBLIQUE in named:
+            named = [OBLIQUE]
         if named and len(named) == len(order):
             return {head: (direction, "text") for head, direction in zip(order, named, strict=True)}
     return {}
@@ -154,8 +171,8 @@ def _by_angle(planes: Sequence[Plane], heads: Sequence[str]) -> dict[str, Direct
     found: dict[str, str] = {}
     for plane, head in zip(planes, heads, strict=True):
         angle_deg = plane.number("StartAngle")
-        if angle_deg is not None and (direction := _direction_at(angle_deg)):
-            found[head] = direction
+        if angle_deg is not None:
+            found[head] = _direction_at(angle_deg)
     if len(found) == 2 and set(found.values()) == {ANTERIOR, POSTERIOR}:
         first, second = sorted(found, key=lambda head: (len(head), head))
         found = {first: ANTERIOR, second: POSTERIOR}
@@ -167,4 +184,4 @@ def _direction_at(angle_deg: float) -> str:
         apart_deg = abs((angle_deg - centre_deg + 180.0) % 360.0 - 180.0)
         if apart_deg <= _ANGLE_TOLERANCE_DEG:
             return direction
-    return ""
+    return OBLIQUE

@@ -92,8 +92,8 @@ class PlanarView:
     """One projection of planar scintigraphy.
 
     ``counts`` has shape (rows, columns), float32, as received (a posterior view is *not* mirrored).
-    ``direction`` is ``anterior``, ``posterior``, ``left-lateral``, ``right-lateral`` or empty when unknown, and
-    ``direction_from`` says what told so (``view code``, ``start angle``, ``text``).
+    ``direction`` is ``anterior``, ``posterior``, ``left-lateral``, ``right-lateral``, ``oblique`` or empty when
+    unknown, and ``direction_from`` says what told so (``view code``, ``start angle``, ``text``).
     """
 
     counts: NDArray[np.float32]

@@ -262,7 +262,7 @@ def settle_directions(views: Sequence[PlanarView]) -> tuple[tuple[PlanarView, ..
 
 def _is_firm(view: PlanarView) -> bool:
     """Whether a view's direction is believed whatever the picture shows."""
-    return view.direction_from in {"view code", "text"} or view.direction.endswith("lateral")
+    return view.direction_from in {"view code", "text"} or view.direction not in {ANTERIOR, POSTERIOR, ""}
 
 
 def _brighter_direction(views: Sequence[PlanarView]) -> str:

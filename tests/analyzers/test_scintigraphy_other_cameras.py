@@ -162,6 +162,21 @@ def test_laterals_alone_give_no_number(made: Made, tmp_path: Path) -> None:
     assert "posterior view is missing" in said
 
 
+def test_an_oblique_view_with_more_counts_is_not_taken_for_the_anterior_one(made: Made, tmp_path: Path) -> None:
+    plain, study = assessed(made(), tmp_path / "plain"), made()
+    (dataset,) = study
+    counts = dataset.pixel_array
+    give(dataset, np.concatenate([counts, (1.5 * counts[:1, :, ::-1]).astype(np.uint16)]))
+    dataset.NumberOfFrames = dataset.NumberOfDetectors = 3
+    dataset.DetectorVector, dataset.EnergyWindowVector = [1, 2, 3], [1, 1, 1]
+    oblique = copy.deepcopy(dataset.DetectorInformationSequence[0])
+    oblique.ViewCodeSequence[0].CodeValue = "399074003"
+    oblique.ViewCodeSequence[0].CodeMeaning = "Left anterior oblique"
+    dataset.DetectorInformationSequence.append(oblique)
+
+    assert value(assessed(study, tmp_path / "oblique"), SHUNT) == value(plain, SHUNT)
+
+
 def test_views_on_different_matrices_give_no_number(made: Made, tmp_path: Path) -> None:
     front, back = made("separate-views")
     with_matrix([back], 2)

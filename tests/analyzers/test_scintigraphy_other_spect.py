@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydicom.sequence import Sequence as DicomSequence
 
 from analyzers import vocabulary
@@ -108,6 +110,28 @@ def test_a_spect_without_a_distance_between_its_planes_says_what_it_lacks(made: 
     del study[0].SliceThickness
 
     assert "lack a valid position" in reasons(study, tmp_path / "nowhere")
+
+
+def point(shape: tuple[int, ...]) -> NDArray[np.uint16]:
+    """A hot vial and nothing else."""
+    counts = np.zeros(shape, np.uint16)
+    counts[30:34, 60:64, 60:64] = 900
+    return counts
+
+
+def flood(shape: tuple[int, ...]) -> NDArray[np.uint16]:
+    """Activity everywhere, as in a uniform phantom."""
+    return np.random.default_rng(1).poisson(100.0, shape).astype(np.uint16)
+
+
+@pytest.mark.parametrize("shown", [point, flood])
+def test_a_spect_without_a_liver_gives_no_number(
+    made: Made, tmp_path: Path, shown: Callable[[tuple[int, ...]], NDArray[np.uint16]]
+) -> None:
+    study = made(*SPECT)
+    give(study[0], shown(study[0].pixel_array.shape))
+
+    assert "No region of uptake of the size of a liver" in reasons(study, tmp_path / "none")
 
 
 def test_negative_voxels_of_a_reconstruction_are_no_activity(made: Made, tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ def one_head(description: str = "") -> Dataset:
         ("POST/ANT", ["posterior", "anterior"]),
         ("static_ant", ["anterior"]),
         ("Leber von vorn", ["anterior"]),
+        ("LAO", ["oblique"]),
+        ("ANT/POST/RPO", ["anterior", "posterior", "oblique"]),
+        ("oblique antérieure gauche", ["oblique"]),
+        ("oblicua posterior derecha", ["oblique"]),
+        ("ANT OBL", ["oblique"]),
         ("Statisch ventral/dorsal", ["anterior", "posterior"]),
         ("Aufnahme von hinten", ["posterior"]),
         ("Leber links seitlich", ["left-lateral"]),
@@ -119,11 +124,20 @@ def test_the_angle_of_a_lone_view_is_read_by_the_standard(tmp_path: Path, angle:
     assert directions(tmp_path, dataset) == [(direction, "start angle")]
 
 
-def test_an_oblique_angle_names_no_direction(tmp_path: Path) -> None:
+def test_an_oblique_angle_is_neither_from_in_front_nor_from_the_side(tmp_path: Path) -> None:
     dataset = one_head()
     dataset.DetectorInformationSequence[0].StartAngle = "135"
 
-    assert directions(tmp_path, dataset) == [("", "")]
+    assert directions(tmp_path, dataset) == [("oblique", "start angle")]
+
+
+@pytest.mark.parametrize("meaning", ["Left anterior oblique", "right posterior oblique", "RAO", "Oblique"])
+def test_an_oblique_view_is_not_known_by_half_of_its_name(tmp_path: Path, meaning: str) -> None:
+    coded, told = one_head(), one_head(meaning)
+    coded.DetectorInformationSequence[0].ViewCodeSequence = sample.code("X", "99LOCAL", meaning)
+
+    assert directions(tmp_path / "coded", coded) == [("oblique", "view code")]
+    assert directions(tmp_path / "told", told) == [("oblique", "text")]
 
 
 def test_two_silent_detectors_are_front_and_back(tmp_path: Path) -> None:
