@@ -117,7 +117,9 @@ def without_residue(pair: PlanarPair, before: PlanarPair, tracer: str) -> Planar
     for own, earlier_yx, view, earlier in zip(pair.counts_yx, before.counts_yx, pair.views, before.views, strict=True):
         ratio = exposure_ratio(earlier, view)
         if ratio is None:
-            return ResidueLeft(reason="durations and times of both scans are not known, so it cannot be scaled")
+            return ResidueLeft(
+                reason="durations and times of both scans are not known, or not as they decayed, so it cannot be scaled"
+            )
         cleaned.append(np.maximum(own - ratio * earlier_yx, 0.0))
     return replace(
         pair,

@@ -8,6 +8,7 @@ the triple energy window method. The estimate is smoothed, since scatter is broa
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ _SCATTER_BLUR_MM = 12.0
 _TOUCHING_KEV = 3.0
 _FAR_KEV = 15.0
 _HALF_LIFE_S = 6.0067 * 3600.0
+_NO_DIGIT = re.compile(r"\D")
+_WITHOUT_SECONDS = len("202402151528")
 _DECAY_CORRECTED = frozenset({"DECY"})
 
 
@@ -127,6 +130,9 @@ def exposure_ratio(earlier: PlanarView, later: PlanarView) -> float | None:
     begun, then = _acquired_at(earlier.header), _acquired_at(later.header)
     if not (earlier.duration_s and later.duration_s and begun and then) or then <= begun:
         return None
+    if _is_decay_corrected(earlier.header) or _is_decay_corrected(later.header):
+        # To which moment, no header says.
+        return None
     decayed = 0.5 ** ((then - begun).total_seconds() / _HALF_LIFE_S)
     return float(later.duration_s / earlier.duration_s * decayed)
 
@@ -145,7 +151,11 @@ def _is_decay_corrected(header: InstanceSummary) -> bool:
 
 def _acquired_at(header: InstanceSummary) -> dt.datetime | None:
     """Start of the acquisition by the header's own clock; ``None`` where it does not say."""
-    text = header.text("AcquisitionDate") + header.text("AcquisitionTime").split(".", maxsplit=1)[0]
+    time = header.text("AcquisitionTime")
+    text = header.text("AcquisitionDate") + time if time else header.text("AcquisitionDateTime")
+    text = _NO_DIGIT.split(text, maxsplit=1)[0]
+    if len(text) == _WITHOUT_SECONDS:
+        text += "00"
     try:
         return dt.datetime.strptime(text, "%Y%m%d%H%M%S")  # noqa: DTZ007  two readings of one clock are compared
     except ValueError:

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from analyzers.contract import FrameRef
-from analyzers.scintigraphy.corrections import camera_corrections, posterior_scale, scatter_under
+from analyzers.scintigraphy.corrections import (
+    camera_corrections,
+    exposure_ratio,
+    minutes_between,
+    posterior_scale,
+    scatter_under,
+)
 from analyzers.scintigraphy.foci import find_foci
 from analyzers.scintigraphy.regions import PlanarRegions, find_regions
 from analyzers.scintigraphy.thresholds import DEFAULTS
@@ -101,11 +107,40 @@ def test_decay_that_the_camera_corrected_is_not_corrected_again() -> None:
     assert (factor, words) == (1.0, ())
 
 
+def test_what_an_earlier_scan_leaves_is_not_scaled_where_a_camera_corrected_for_decay() -> None:
+    earlier, later = timed(300.0, "100000"), timed(150.0, "160024")
+    corrected = timed(300.0, "100000", CorrectedImage=("DECY",))
+
+    assert exposure_ratio(earlier, later) == pytest.approx(0.25, rel=1e-3)
+    assert exposure_ratio(corrected, later) is None
+    assert exposure_ratio(later, earlier) is None
+
+
 def test_views_of_one_moment_or_without_a_clock_are_left_as_they_are() -> None:
     silent = replace(PEAK, duration_s=None)
 
     assert posterior_scale(timed(300.0, "100000"), timed(300.0, "100000")) == (1.0, ())
     assert posterior_scale(silent, silent) == (1.0, ())
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [
+        {"AcquisitionDate": ("20260110",), "AcquisitionTime": ("1130",)},
+        {"AcquisitionDate": ("20260110",), "AcquisitionTime": ("113000.250",)},
+        {"AcquisitionDateTime": ("20260110113000.0+0100",)},
+    ],
+)
+def test_the_clock_is_read_in_every_form_that_a_header_may_have(clock: dict[str, tuple[str, ...]]) -> None:
+    view = replace(timed(300.0, "100000"), header=instance(attributes=clock))
+
+    assert minutes_between(timed(300.0, "100000"), view) == 90.0
+
+
+def test_no_time_is_read_from_a_date_alone() -> None:
+    view = replace(timed(300.0, "100000"), header=instance(attributes={"AcquisitionDate": ("20260110",)}))
+
+    assert minutes_between(timed(300.0, "100000"), view) is None
 
 
 def test_what_the_camera_corrected_is_named() -> None:
