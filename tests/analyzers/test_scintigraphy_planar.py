@@ -10,8 +10,10 @@ from analyzers.contract import Code
 from analyzers.scintigraphy import gates
 from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import PlanarReading, PlanarRefusal, read_planar
-from analyzers.scintigraphy.shunt import LungShunt, NoShunt
+from analyzers.scintigraphy.regions import PlanarRegions, find_regions
+from analyzers.scintigraphy.shunt import LungShunt, NoShunt, measure_shunt
 from analyzers.scintigraphy.thresholds import DEFAULTS
+from analyzers.scintigraphy.views import PlanarPair, pair_views
 from analyzers.scintigraphy.whereabouts import Origin
 from analyzers.volume import PlanarView
 from tests.analyzers.scintigraphy_samples import Scene, instance, loaded, views_of
@@ -188,3 +190,15 @@ def test_noise_alone_gives_no_number() -> None:
     answer = read_planar([loaded(*noise)], DEFAULTS)
 
     assert isinstance(answer, PlanarRefusal) or not answer.passed(gates.LIVER_IN_FIELD)
+
+
+def test_a_shunt_of_nothing_is_bounded_from_above_by_what_the_background_may_hide() -> None:
+    pair = pair_views(views_of(Scene(lung_counts=0.0, background_per_pixel=10.0)))
+    assert isinstance(pair, PlanarPair)
+    regions = find_regions(pair, DEFAULTS)
+    assert isinstance(regions, PlanarRegions)
+    shunt = measure_shunt(pair, regions, DEFAULTS)
+
+    assert isinstance(shunt, LungShunt)
+    assert shunt.corrected == shunt.corrected_low == 0.0
+    assert 0.001 < shunt.corrected_high < 0.01
