@@ -76,7 +76,8 @@ class Blanks:
                 blank = self._waiting.pop()
             if _has_name(blank.descriptor):
                 return blank
-            # Somebody tidied up by hand: what is written into it would be lost.
+            # Another process took it for a leaving before it was locked, or somebody tidied up by hand: what is
+            # written into it would be lost.
             os.close(blank.descriptor)
 
     def remove(self) -> None:
@@ -101,9 +102,7 @@ class Blanks:
         made: list[Blank] = []
         try:
             for key in _keys(self._place, count):
-                blank = _new(f"{folder}/{key}{SUFFIX}", key)
-                if blank is not None:
-                    made.append(blank)
+                made.append(_new(f"{folder}/{key}{SUFFIX}", key))  # noqa: PERF401 - those made are undone
             sync_folder(folder)
         except OSError:
             _undo(made)
@@ -116,20 +115,16 @@ def _keys(place: str, count: int) -> list[str]:
     return [place + digits[30 * number : 30 * (number + 1)] for number in range(count)]
 
 
-def _new(path: str, spool_key: str) -> Blank | None:
-    """A new file, locked; ``None`` if another process took it for a leaving and removed it before it was."""
+def _new(path: str, spool_key: str) -> Blank:
+    """A new file, locked; another process may have taken it for a leaving before it was, see :meth:`Blanks.take`."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    blank = Blank(spool_key=spool_key, path=path, descriptor=descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if _has_name(descriptor):
-            return Blank(spool_key=spool_key, path=path, descriptor=descriptor)
     except OSError:
-        os.close(descriptor)
-        with suppress(OSError):
-            Path(path).unlink()
+        _undo([blank])
         raise
-    os.close(descriptor)
-    return None
+    return blank
 
 
 def _has_name(descriptor: int) -> bool:
