@@ -9,10 +9,11 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 
-from pydicom.dataset import FileMetaDataset
-from pydicom.filereader import read_file_meta_info
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
 
 from scp_node.domain.identifiers import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from scp_node.store.seal import BLANK
@@ -63,14 +64,23 @@ def _head(group: bytes) -> bytes:
 
 
 def announcement_of(path: Path) -> Announcement:
-    """Read back what :meth:`Announcement.file_head` wrote.
+    """Read back what :meth:`Announcement.file_head` wrote, and not a byte more.
+
+    The library goes on as long as there are elements of group 0002: a data set that begins with such would speak for
+    its sender, or be read where nobody expects what is in it.
 
     Raises
     ------
     pydicom.errors.InvalidDicomError, OSError
         If the file was not begun by this node.
     """
-    meta: FileMetaDataset = read_file_meta_info(path)
+    with path.open("rb") as file:
+        start = file.read(_BEFORE_GROUP_BYTES)
+        if len(start) < _BEFORE_GROUP_BYTES or not start.startswith(_PREFIX, len(BLANK)):
+            raise InvalidDicomError
+        *_, group_bytes = _GROUP_LENGTH.unpack_from(start, len(BLANK) + len(_PREFIX))
+        group = file.read(group_bytes)
+    meta = read_dataset(BytesIO(group), is_implicit_VR=False, is_little_endian=True)
     address = str(meta.get("SendingPresentationAddress", "")).removeprefix(_ADDRESS_SCHEME)
     return Announcement(
         called_ae=str(meta.get("ReceivingApplicationEntityTitle", "")),

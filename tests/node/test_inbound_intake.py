@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import os
 import shutil
+import struct
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -683,6 +684,28 @@ def test_what_a_killed_receiver_left_half_written_goes_with_the_next_look_and_no
     record(database, spool, [])
 
     assert before - set(spool.keys()) == {short, bare}
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        struct.pack("<HH2sH", 2, 0x0017, b"AE", 4) + b"PACS",
+        struct.pack("<HH2sH", 2, 0x0010, b"UI", 18) + b"1.2.840.10008.1.2 ",
+        struct.pack("<HH2sH", 2, 0x0003, b"BB", 4) + b"1.2 ",
+    ],
+    ids=["another sender", "another syntax", "what the library does not know"],
+)
+def test_a_data_set_that_begins_like_meta_information_speaks_for_nobody_and_stops_no_recorder(
+    beginning: bytes, database: Database, spool: Spool, tmp_path: Path
+) -> None:
+    odd, plain = (part10(ct_slice(number), tmp_path / f"{number}.dcm") for number in (1, 2))
+    sent = sending_of(odd, content=beginning + dataset_bytes(odd))
+    keys = {stored(spool, sent), stored(spool, sending_of(plain))}
+    assert [announcement_of(spool.path(key)) for key in keys].count(sent.announced) == 1
+
+    record(database, spool, [])
+
+    assert StudyStore(database).spool_keys() == keys, "found by the next recorder, and recorded"
 
 
 def test_refusals_are_counted_by_day_peer_and_reason(database: Database, spool: Spool) -> None:

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pydicom
+import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from scp_node.dimse.text import UNREADABLE
@@ -33,11 +34,13 @@ from tests.hostile.raw_peer import (
     store_command,
 )
 from tests.hostile.watching import Watch
-from tests.node.network import Site, dataset_bytes, eventually, make_site, peers_toml, receiving
+from tests.node.network import Site, dataset_bytes, eventually, make_site, peers_toml
+from tests.node.receiver_pair import NUMBERS, receiver_pair
 
 FRAGMENT_BYTES = 100_000
 SYNTAXES = TRANSFER_SYNTAXES[:40]
-MOST_RESIDENT_MB = 300.0
+MOST_RESIDENT_MB = 350.0
+"""Of two receivers and their recorders, which have 265 at rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,19 +95,26 @@ def digests(site: Site) -> set[str]:
     return {hashlib.sha256(dataset_bytes(file)).hexdigest() for file in site.spooled}
 
 
-def test_each_malformed_file_is_stored_to_the_byte_or_refused(real_data_dir: Path, tmp_path: Path) -> None:
+def test_each_malformed_file_is_stored_to_the_byte_or_refused(
+    real_data_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By two receivers, each of which gets every second file."""
     files = sorted((real_data_dir / "malformed").rglob("*.dcm"))
     assert files, "the folder of malformed files is empty"
-    site = make_site(tmp_path, peers=peers_toml())
+    site = make_site(tmp_path, peers=peers_toml(), receiving="processes = 2")
     statuses: dict[str, int] = {}
     first_under_uid: dict[str, str] = {}
-    with receiving(site) as receiver:
-        rest = Watch(receiver.process.pid).look()
-        with Watch(receiver.process.pid) as watch:
-            for one in map(malformed, files):
-                statuses[one.name] = send(receiver.port, one)
-                if statuses[one.name] == SUCCESS:
-                    first_under_uid.setdefault(one.sop_instance_uid, hashlib.sha256(one.content).hexdigest())
+    with receiver_pair(site) as pair:
+        pids = [pair.process(number).pid for number in NUMBERS]
+        rest = [Watch(pid).look() for pid in pids]
+        with contextlib.ExitStack() as watching:
+            watches = [watching.enter_context(Watch(pid)) for pid in pids]
+            for number in NUMBERS:
+                with pair.only(number):
+                    for one in map(malformed, files[number - 1 :: len(NUMBERS)]):
+                        statuses[one.name] = send(site.port, one)
+                        if statuses[one.name] == SUCCESS:
+                            first_under_uid.setdefault(one.sop_instance_uid, hashlib.sha256(one.content).hexdigest())
         with contextlib.closing(Database.open(site.data, migrate=False)) as database:
             studies, quarantine = StudyStore(database), Quarantine(database)
 
@@ -115,11 +125,14 @@ def test_each_malformed_file_is_stored_to_the_byte_or_refused(real_data_dir: Pat
             assert eventually(every_file_has_a_row)
         assert set(first_under_uid.values()) <= digests(site), "an acknowledged object is not there to the byte"
         assert all(whole_seal(file) is not None for file in site.spooled)
-        assert receiver.process.poll() is None
-        assert "a thread ended by a fault" not in receiver.log
-        assert "a fault that nobody planned" not in receiver.log
-        assert watch.most.resident_mb <= MOST_RESIDENT_MB
-        assert eventually(lambda: Watch(receiver.process.pid).look().descriptors <= rest.descriptors + 6)
+        assert [pair.process(number).pid for number in NUMBERS] == pids
+        assert sum(watch.most.resident_mb for watch in watches) <= MOST_RESIDENT_MB
+        for pid, before in zip(pids, rest, strict=True):
+            assert eventually(lambda: Watch(pid).look().descriptors <= before.descriptors + 6)  # noqa: B023
+    journal = capfd.readouterr().err
+    assert '"receiving"' in journal
+    assert "a thread ended by a fault" not in journal
+    assert "a fault that nobody planned" not in journal
 
     unanswered = [name for name, status in statuses.items() if status == NO_ANSWER]
     assert unanswered == []
