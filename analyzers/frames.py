@@ -25,6 +25,7 @@ MAX_FRAMES = 20_000
 """Frames that are described; no scanner makes more, a hostile header may claim billions."""
 
 SHARED_GROUPS = Tag("SharedFunctionalGroupsSequence")
+PER_FRAME_GROUPS = Tag("PerFrameFunctionalGroupsSequence")
 
 PER_FRAME_ATTRIBUTES: tuple[str, ...] = (
     "FrameType",
@@ -75,7 +76,6 @@ _PIXEL_SPACING = Tag("PixelSpacing")
 _THICKNESS = Tag("SliceThickness")
 _SLICE_STEP = Tag("SpacingBetweenSlices")
 _FRAME_COUNT = Tag("NumberOfFrames")
-_PER_FRAME_GROUPS = Tag("PerFrameFunctionalGroupsSequence")
 _PLANE_POSITION = Tag("PlanePositionSequence")
 _PLANE_ORIENTATION = Tag("PlaneOrientationSequence")
 _PIXEL_MEASURES = Tag("PixelMeasuresSequence")
@@ -86,7 +86,7 @@ _WINDOW_RANGES = Tag("EnergyWindowRangeSequence")
 _VIEW_CODES = Tag("ViewCodeSequence")
 
 _MANY_FRAMES = frozenset(
-    map(int, (SHARED_GROUPS, _PER_FRAME_GROUPS, _DETECTORS, _FRAME_COUNT, *map(Tag, FRAME_VECTORS)))
+    map(int, (SHARED_GROUPS, PER_FRAME_GROUPS, _DETECTORS, _FRAME_COUNT, *map(Tag, FRAME_VECTORS)))
 )
 
 _Item = TypeVar("_Item")
@@ -97,7 +97,7 @@ _Orientation = tuple[float, float, float, float, float, float]
 
 def frame_summaries(elements: Elements) -> tuple[FrameSummary, ...]:
     """Describe every frame of one object, at most :data:`MAX_FRAMES`; one without a number if single-frame."""
-    if _PER_FRAME_GROUPS in elements:
+    if PER_FRAME_GROUPS in elements:
         return _enhanced_frames(elements)
     if _DETECTORS in elements or any(Tag(vector) in elements for vector in FRAME_VECTORS):
         return _nuclear_frames(elements)
@@ -136,7 +136,7 @@ def _classic_frame(elements: Elements, number: int | None) -> FrameSummary:
 
 def _enhanced_frames(elements: Elements) -> tuple[FrameSummary, ...]:
     shared = next(iter(elements.items(SHARED_GROUPS)), None)
-    groups = elements.items(_PER_FRAME_GROUPS)[:MAX_FRAMES]
+    groups = elements.items(PER_FRAME_GROUPS)[:MAX_FRAMES]
     return tuple(_enhanced_frame(number, group, shared) for number, group in enumerate(groups, start=1))
 
 

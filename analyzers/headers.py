@@ -172,6 +172,10 @@ CODE_SEQUENCES: tuple[str, ...] = (
 )
 """All that :attr:`InstanceSummary.codes` may hold, likewise."""
 
+LABEL_MAP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
+SEGMENTATION_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", LABEL_MAP_CLASS})
+"""SOP classes of what is outlined on images; never images themselves."""
+
 _Path = tuple[BaseTag, ...]
 
 

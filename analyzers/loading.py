@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +18,9 @@ from pydicom.errors import InvalidDicomError
 
 from analyzers.contract import StudySummary
 from analyzers.elements import UNREADABLE
-from analyzers.headers import instance_summary, study_summary
+from analyzers.headers import SEGMENTATION_CLASSES, instance_summary, study_summary
 from analyzers.pixels import SourceFile, find_pixel_data
+from analyzers.segmentations import GivenSegmentation, read_segmentation
 from analyzers.series_loading import load_series
 from analyzers.volume import LoadedSeries
 
@@ -45,6 +47,8 @@ class StudyOnDisk:
         Series Instance UID → role, as an analyzer's ``accepts`` gave them.
     ignored_files : int
         Files in the folder that are not DICOM instances.
+    outlined : sequence of SourceFile
+        Segmentations that lie with the images; they are no series of the study.
     """
 
     def __init__(
@@ -52,8 +56,10 @@ class StudyOnDisk:
         sources: Mapping[str, tuple[SourceFile, ...]],
         roles: Mapping[str, str] | None = None,
         ignored_files: int = 0,
+        outlined: Sequence[SourceFile] = (),
     ) -> None:
         self._sources = sources
+        self._outlined = tuple(outlined)
         self._roles = dict(roles or {})
         self._summary = _summary_of(sources)
         self._series = {series.series_instance_uid: series for series in self._summary.series}
@@ -72,7 +78,12 @@ class StudyOnDisk:
 
     def with_roles(self, roles: Mapping[str, str]) -> StudyOnDisk:
         """The same study with the roles that ``accepts`` gave."""
-        return StudyOnDisk(self._sources, roles, self.ignored_files)
+        return StudyOnDisk(self._sources, roles, self.ignored_files, self._outlined)
+
+    @cached_property
+    def segmentations(self) -> tuple[GivenSegmentation, ...]:
+        """What others outlined on the study, in the order of the objects' UIDs."""
+        return tuple(read_segmentation(source) for source in self._outlined)
 
     def load(self, series_instance_uid: str) -> LoadedSeries:
         """Read one series; the newest few stay in memory.
@@ -132,12 +143,26 @@ def open_study(folder: Path) -> StudyOnDisk:
         raise StudyFolderError(
             f"{folder} holds {len(studies)} studies ({', '.join(studies[:5])}): give each a folder of its own"
         )
+    outlined, images = _parted(sources)
     by_series: dict[str, list[SourceFile]] = {}
-    for source in sources:
+    for source in images:
         by_series.setdefault(source.instance.series_instance_uid, []).append(source)
     return StudyOnDisk(
-        {uid: tuple(members) for uid, members in by_series.items()}, ignored_files=len(files) - len(sources)
+        {uid: tuple(members) for uid, members in by_series.items()},
+        ignored_files=len(files) - len(sources),
+        outlined=outlined,
     )
+
+
+def _parted(sources: Sequence[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:
+    """Segmentations, each once, and everything else; a folder of nothing but segmentations has them as its series."""
+    outlined = {
+        source.instance.sop_instance_uid: source
+        for source in sources
+        if source.instance.sop_class_uid in SEGMENTATION_CLASSES
+    }
+    images = [source for source in sources if source.instance.sop_class_uid not in SEGMENTATION_CLASSES]
+    return ([outlined[uid] for uid in sorted(outlined)], images) if images else ([], list(sources))
 
 
 def _read_source(path: Path) -> SourceFile | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -21,6 +23,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from analyzers.contract import InstanceSummary
+from analyzers.headers import SEGMENTATION_CLASSES
 
 LARGEST_PLANE_PIXELS = 8192 * 8192
 """Rows × columns beyond which a header is not believed."""
@@ -106,7 +109,7 @@ def check_pixels(source: SourceFile) -> None:
         raise PixelsUnreadableError(f"image claims {rows} rows and {columns} columns")
     if (instance.number("SamplesPerPixel") or 1) != 1:
         raise PixelsUnreadableError("image is in colour: a picture, not a measurement")
-    if _bits(instance, "BitsAllocated", 16) not in _DTYPES:
+    if stored_bits(instance) not in _DTYPES:
         raise PixelsUnreadableError(f"{instance.text('BitsAllocated')} bits allocated are not supported")
 
 
@@ -136,9 +139,28 @@ def read_frames(frames: Iterable[tuple[SourceFile, int]]) -> Iterator[StoredValu
     with warnings.catch_warnings():
         # What a decoder thinks of a header is not a message to the operator; broken frames raise.
         warnings.simplefilter("ignore")
+        opened = _opened_once(wanted)
         with ThreadPoolExecutor(_DECODERS_AT_ONCE) as pool:
             for start in range(0, len(wanted), _DECODED_AHEAD):
-                yield from pool.map(_decode, wanted[start : start + _DECODED_AHEAD])
+                yield from pool.map(partial(_decode, opened), wanted[start : start + _DECODED_AHEAD])
+
+
+def _opened_once(wanted: Sequence[tuple[SourceFile, int]]) -> dict[Path, pydicom.Dataset]:
+    """Files whose frames would be slow to reach one by one: deflated as a whole, or with a long header for each."""
+    counts = Counter(source.path for source, _ in wanted)
+    slow = {
+        source.path
+        for source, _ in wanted
+        if counts[source.path] > 1
+        and (
+            source.instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian
+            or source.instance.sop_class_uid in SEGMENTATION_CLASSES
+        )
+    }
+    try:
+        return {path: pydicom.dcmread(path) for path in sorted(slow)}
+    except _DECODING_FAILS as error:
+        raise PixelsUnreadableError(f"pixels cannot be decoded ({_first_line(error)})") from error
 
 
 def _is_native(source: SourceFile) -> bool:
@@ -148,7 +170,9 @@ def _is_native(source: SourceFile) -> bool:
 def _read_native(source: SourceFile, index: int) -> StoredValues:
     instance = source.instance
     rows, columns = instance.rows or 0, instance.columns or 0
-    allocated = _bits(instance, "BitsAllocated", 16)
+    allocated = stored_bits(instance)
+    if allocated == 1:
+        return _read_bits(source, index)
     size = rows * columns * allocated // 8
     offset = (source.pixel_offset or 0) + index * size
     if (index + 1) * size > (source.pixel_bytes or 0):
@@ -157,6 +181,30 @@ def _read_native(source: SourceFile, index: int) -> StoredValues:
     if raw.size < rows * columns:
         raise PixelsUnreadableError("file ends before its Pixel Data is complete")
     return _whole_numbers(raw.reshape(rows, columns), instance, allocated)
+
+
+def _read_bits(source: SourceFile, index: int) -> StoredValues:
+    first, size = _bytes_of_bits(source.instance, index)
+    if first + size > (source.pixel_bytes or 0):
+        raise PixelsUnreadableError(f"Pixel Data ends before frame {index + 1} is complete")
+    return _unpacked(np.fromfile(source.path, np.uint8, size, offset=(source.pixel_offset or 0) + first), source, index)
+
+
+def _bytes_of_bits(instance: InstanceSummary, index: int) -> tuple[int, int]:
+    """First byte and number of bytes of a frame of a bit for each pixel; frames are not padded (PS3.5 8.1.1)."""
+    pixels = (instance.rows or 0) * (instance.columns or 0)
+    first = index * pixels // 8
+    return first, ((index + 1) * pixels + 7) // 8 - first
+
+
+def _unpacked(raw: NDArray[np.uint8], source: SourceFile, index: int) -> StoredValues:
+    """Bits of one frame, the first pixel in the lowest bit."""
+    rows, columns = source.instance.rows or 0, source.instance.columns or 0
+    if raw.size < _bytes_of_bits(source.instance, index)[1]:
+        raise PixelsUnreadableError("file ends before its Pixel Data is complete")
+    bits = np.unpackbits(raw, bitorder="little")[index * rows * columns % 8 :][: rows * columns]
+    wide: StoredValues = bits.reshape(rows, columns).astype(np.int32)
+    return wide
 
 
 def _whole_numbers(raw: NDArray[np.unsignedinteger[Any]], instance: InstanceSummary, allocated: int) -> StoredValues:
@@ -174,12 +222,16 @@ def _whole_numbers(raw: NDArray[np.unsignedinteger[Any]], instance: InstanceSumm
     return wide
 
 
-def _decode(frame: tuple[SourceFile, int]) -> StoredValues:
+def _decode(opened: Mapping[Path, pydicom.Dataset], frame: tuple[SourceFile, int]) -> StoredValues:
     source, index = frame
     try:
         # pydicom looks for the pixels of a path where they would lie if the file were not deflated.
         deflated = source.instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian
-        place = pydicom.dcmread(source.path) if deflated else source.path
+        dataset = opened.get(source.path) or (pydicom.dcmread(source.path) if deflated else None)
+        if dataset is not None and deflated and stored_bits(source.instance) == 1:
+            first, size = _bytes_of_bits(source.instance, index)
+            return _unpacked(np.frombuffer(dataset.PixelData, np.uint8)[first : first + size], source, index)
+        place = source.path if dataset is None else dataset
         decoded = np.asarray(pixel_array(place, index=index, raw=True))
     except _DECODING_FAILS as error:
         raise PixelsUnreadableError(f"pixels cannot be decoded ({_first_line(error)})") from error
@@ -188,6 +240,11 @@ def _decode(frame: tuple[SourceFile, int]) -> StoredValues:
         raise PixelsUnreadableError(f"decoded pixels have shape {decoded.shape}, the header says {expected}")
     wide: StoredValues = decoded.astype(np.int64 if decoded.dtype.itemsize >= 4 else np.int32)
     return wide
+
+
+def stored_bits(instance: InstanceSummary) -> int:
+    """Bits Allocated, 16 where the header is silent."""
+    return _bits(instance, "BitsAllocated", 16)
 
 
 def _bits(instance: InstanceSummary, keyword: str, otherwise: int) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.contract import FrameRef, InstanceSummary, SeriesSummary, StudySummary
+from analyzers.segmentations import GivenSegmentation
 
 
 class GridMismatchError(ValueError):
@@ -133,6 +134,10 @@ class StudyImages(Protocol):
     @property
     def roles(self) -> Mapping[str, str]:
         """Series Instance UID → role, as ``accepts`` gave them."""
+
+    @property
+    def segmentations(self) -> tuple[GivenSegmentation, ...]:
+        """What others outlined on the study (DICOM SEG); no series of it, and unread until asked for."""
 
     def load(self, series_instance_uid: str) -> LoadedSeries:
         """Read one series; the newest few stay in memory, so asking twice is cheap.

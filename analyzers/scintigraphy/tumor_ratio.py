@@ -20,6 +20,7 @@ from scipy import ndimage, optimize
 
 from analyzers import vocabulary
 from analyzers.contract import Assessed, Segment
+from analyzers.grid_mask import GridMask
 from analyzers.priors import Prior
 from analyzers.volume import Volume
 
@@ -29,33 +30,6 @@ _REGISTRATION_MM = 5.0
 _HOT_FACTOR = 2.0
 _LEAST_HOT_ML = 4.0
 _MOST_HOT = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GridMask:
-    """A region on a grid of its own.
-
-    Attributes
-    ----------
-    label : str
-    mask_zyx : (z, y, x) bool
-    affine_lps : (4, 4) float64
-        Takes (x, y, z, 1) indices to LPS mm.
-    """
-
-    label: str
-    mask_zyx: NDArray[np.bool_]
-    affine_lps: NDArray[np.float64]
-
-    def points_lps_mm(self) -> NDArray[np.float64]:
-        """Centres of the voxels inside, (n, 3)."""
-        xyz = np.argwhere(self.mask_zyx)[:, ::-1].astype(np.float64)
-        return np.asarray(xyz @ self.affine_lps[:3, :3].T + self.affine_lps[:3, 3], np.float64)
-
-    @property
-    def volume_ml(self) -> float:
-        """Volume of the region."""
-        return float(self.mask_zyx.sum()) * abs(float(np.linalg.det(self.affine_lps[:3, :3]))) / 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

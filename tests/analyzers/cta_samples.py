@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.contract import FrameRef, FrameSummary, InstanceSummary, SeriesSummary, StudySummary
+from analyzers.segmentations import GivenSegmentation
 from analyzers.volume import LoadedSeries, Volume
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -94,6 +95,7 @@ class VolumesInMemory:
     volumes: Sequence[Volume]
     role: str = "portal"
     summary: StudySummary = field(default_factory=lambda: study(headers()))
+    segmentations: tuple[GivenSegmentation, ...] = ()
 
     @property
     def roles(self) -> Mapping[str, str]:

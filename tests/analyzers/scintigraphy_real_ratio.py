@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers.contract import FrameRef
-from analyzers.scintigraphy.tumor_ratio import GridMask, ratios_on_masks
+from analyzers.grid_mask import GridMask
+from analyzers.scintigraphy.tumor_ratio import ratios_on_masks
 from analyzers.volume import Volume
 from tests.analyzers.real_data import read_nrrd
 from tests.analyzers.scintigraphy_samples import instance

@@ -203,6 +203,7 @@ class Altered:
         self._study, self._kind = study, kind
         self.summary = study.summary
         self.roles = {uid: role for uid, role in study.roles.items() if role == "t1-hbp"}
+        self.segmentations = study.segmentations
 
     def load(self, series_instance_uid: str) -> LoadedSeries:
         loaded = self._study.load(series_instance_uid)

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from analyzers import vocabulary
 from analyzers.contract import Assessed, FrameRef, Segment
+from analyzers.grid_mask import GridMask
 from analyzers.priors import Prior
 from analyzers.scintigraphy.tumor_ratio import (
-    GridMask,
     hot_regions,
     ratios_on_masks,
     ratios_on_priors,
     shift_onto,
 )
+from analyzers.segmentations import GivenSegmentation
 from analyzers.volume import LoadedSeries, Volume
 from tests.analyzers.scintigraphy_real_ratio import measured_ratios
 from tests.analyzers.scintigraphy_samples import instance, study
@@ -100,6 +101,7 @@ class Images:
         self._stack = stack
         self.summary = study(instance(series=stack.series_instance_uid))
         self.roles: dict[str, str] = {}
+        self.segmentations: tuple[GivenSegmentation, ...] = ()
 
     def load(self, series_instance_uid: str) -> LoadedSeries:
         assert series_instance_uid == self._stack.series_instance_uid
