@@ -60,6 +60,7 @@ __all__ = [
     "Presence",
     "Region",
     "Segment",
+    "SegmentRef",
     "SeriesRole",
     "SeriesSummary",
     "StudySummary",
@@ -224,8 +225,18 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRef:
+    """A segment of a segmentation that others made of the same study."""
+
+    sop_instance_uid: str
+    number: int
+    source_series_uid: str
+    """Of the images that it was drawn on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A structure outlined on projections, where a segmentation cannot go (planar scintigraphy)."""
+    """A structure known by outlines alone: on projections, where a segmentation cannot go, or outlined by others."""
 
     name: str
     label: str
@@ -234,6 +245,8 @@ class Region:
     site: Code | None = None
     laterality: Code | None = None
     rgb: tuple[int, int, int] = (255, 200, 0)
+    segment: SegmentRef | None = None
+    """Where others outlined it; ``None``: the analyzer did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,12 @@ class GridMask:
     def volume_ml(self) -> float:
         """Volume of the region."""
         return float(self.mask_zyx.sum()) * abs(float(np.linalg.det(self.affine_lps[:3, :3]))) / 1000.0
+
+    def moved(self, shift_lps_mm: NDArray[np.float64]) -> GridMask:
+        """The same region, moved by (3,) LPS mm."""
+        affine = self.affine_lps.copy()
+        affine[:3, 3] += shift_lps_mm
+        return replace(self, affine_lps=affine)
 
     def holds(self, points_lps_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which of the points, (n, 3) LPS mm, lie in a voxel of the region; (n,) bool."""

@@ -112,6 +112,8 @@ def _check_region(where: str, region: Region) -> None:
     _check_codes(where, region.type, region.site, region.laterality)
     _check_rgb(where, region.rgb)
     _check_each(f"{where}.outlines", region.outlines, _check_outline)
+    if region.segment is not None and region.segment.number < 1:
+        raise ContractBrokenError(f"{where}.segment.number: segments are counted from 1")
 
 
 def _check_measurement(where: str, measurement: Measurement) -> None:

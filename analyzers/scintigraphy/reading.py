@@ -15,6 +15,7 @@ from analyzers.scintigraphy.answer import (
     shunt_sentence,
 )
 from analyzers.scintigraphy.expectations import Role, image_kind, is_transmission, study_roles
+from analyzers.scintigraphy.given_lesions import without_measuring
 from analyzers.scintigraphy.planar import PlanarReading, PlanarRefusal, read_planar
 from analyzers.scintigraphy.planar_answer import (
     focus_findings,
@@ -27,6 +28,8 @@ from analyzers.scintigraphy.spect_answer import (
     spect_device_sentence,
     spect_findings,
     spect_limitations,
+    spect_ratio_sentence,
+    spect_regions,
     spect_segments,
     spect_shunt_sentence,
 )
@@ -118,6 +121,7 @@ def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) ->
         shunt_sentence(planar, thresholds),
         spect_device_sentence(spect),
         spect_shunt_sentence(spect, thresholds),
+        spect_ratio_sentence(spect),
     )
     return Assessed(
         conclusion=" ".join(text for text in sentences if text),
@@ -131,15 +135,20 @@ def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) ->
             *(spect_measurements(spect) if spect else ()),
         ),
         segments=spect_segments(spect) if spect else (),
-        regions=planar_regions(planar) if planar else (),
+        regions=(*(planar_regions(planar) if planar else ()), *(spect_regions(spect) if spect else ())),
         gates=gates,
         roles=roles,
         limitations=(
             *refused,
             *(planar_limitations(planar) if planar else ()),
-            *(spect_limitations(spect, thresholds) if spect else ()),
+            *(spect_limitations(spect, thresholds) if spect else _unmeasured(images)),
         ),
     )
+
+
+def _unmeasured(images: StudyImages) -> tuple[str, ...]:
+    """Lesions that were outlined, yet there is no SPECT that could be read."""
+    return without_measuring(images.segmentations, "there is no SPECT that could be read").remarks
 
 
 def _refusals(readings: Readings) -> tuple[str, ...]:

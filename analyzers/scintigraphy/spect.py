@@ -17,14 +17,23 @@ from scipy import ndimage
 
 from analyzers import vocabulary
 from analyzers.contract import Gate
+from analyzers.grid_mask import GridMask
 from analyzers.priors import Prior
 from analyzers.scintigraphy.gates import pocket_gate
+from analyzers.scintigraphy.given_lesions import (
+    GivenRatios,
+    PresentLiver,
+    Surroundings,
+    ratios_on_given,
+    without_measuring,
+)
 from analyzers.scintigraphy.spect_foci import Field, SpectFocus, find_foci, smoothed
 from analyzers.scintigraphy.spect_organs import CtOrgans, CtRefusal, organs_from_ct
 from analyzers.scintigraphy.spect_perfusion import Perfusion, measure_perfusion
 from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.tumor_ratio import TumorRatio, hot_regions, ratios_on_priors
 from analyzers.scintigraphy.whereabouts import Origin
+from analyzers.segmentations import GivenSegmentation
 from analyzers.volume import Volume
 
 _LEVELS = 28
@@ -67,6 +76,8 @@ class SpectReading:
     perfusion : Perfusion or None
         Lobes, coverage and lung shunt; needs organs and correction for attenuation.
     ratios : tuple of TumorRatio
+    mask_remarks : tuple of str
+        What of the outlines that others made was not used, and why.
     ct_reason : str
         Why a CT was not used; empty where it was or there is none.
     gates : tuple of Gate
@@ -85,6 +96,7 @@ class SpectReading:
     organs: CtOrgans | None = None
     perfusion: Perfusion | None = None
     ratios: tuple[TumorRatio, ...] = ()
+    mask_remarks: tuple[str, ...] = ()
     ct_reason: str = ""
     gates: tuple[Gate, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -115,6 +127,7 @@ def read_spect(
     *,
     cts: Sequence[Volume] = (),
     priors: Sequence[Prior] = (),
+    segmentations: Sequence[GivenSegmentation] = (),
 ) -> SpectReading | SpectRefusal:
     """Find the liver's uptake and foci outside it, with the first CT that can be used.
 
@@ -127,6 +140,8 @@ def read_spect(
         CTs of the study, the likeliest first.
     priors : sequence of Prior
         Earlier answers, whose lesions may be measured.
+    segmentations : sequence of GivenSegmentation
+        What others outlined on this study; its lesions come before those of earlier answers.
     """
     counts = np.maximum(volume.voxels_zyx, np.float32(0.0))
     if counts.max() <= 0:
@@ -147,7 +162,9 @@ def read_spect(
     liver = uptake if organs is None else organs.liver_zyx
     found = find_foci(Field.of(volume, liver, organs), thresholds)
     outside = np.logical_or.reduce([focus.mask_zyx for focus in found]) if found else np.zeros_like(uptake)
-    given = ratios_on_priors(volume, liver, priors) if attenuation_corrected else ()
+    given = _given(volume, organs, uptake, segmentations, attenuation_corrected)
+    if attenuation_corrected and not given.ratios:
+        given = replace(given, ratios=ratios_on_priors(volume, liver, priors))
     return SpectReading(
         volume=volume,
         attenuation_corrected=attenuation_corrected,
@@ -163,7 +180,8 @@ def read_spect(
             if organs is not None and attenuation_corrected
             else None
         ),
-        ratios=(*given, *(hot_regions(volume, smooth, liver) if attenuation_corrected else ())),
+        ratios=(*given.ratios, *(hot_regions(volume, smooth, liver) if attenuation_corrected else ())),
+        mask_remarks=given.remarks,
         ct_reason=ct_reason,
         gates=(gate, saturation, *ct_gates, *_pocket_gate(found, thresholds)),
     )
@@ -177,6 +195,34 @@ def _pocket_gate(found: Sequence[SpectFocus], thresholds: Thresholds) -> tuple[G
         if focus.where.origin is Origin.DEVICE and focus.site == vocabulary.ABDOMINAL_WALL
     )
     return (replace(pocket_gate(in_pocket / (1.0 + in_pocket), thresholds), name=POCKET),) if in_pocket else ()
+
+
+def _given(
+    volume: Volume,
+    organs: CtOrgans | None,
+    uptake: NDArray[np.bool_],
+    segmentations: Sequence[GivenSegmentation],
+    attenuation_corrected: bool,
+) -> GivenRatios:
+    """Lesions that others outlined, against the liver of the CT, else that of the uptake."""
+    if not segmentations:
+        return GivenRatios()
+    if not attenuation_corrected:
+        return without_measuring(segmentations, "the SPECT is not known to be corrected for attenuation")
+    liver = PresentLiver(
+        mask=GridMask(
+            label="liver", mask_zyx=uptake if organs is None else organs.liver_zyx, affine_lps=volume.affine_lps
+        ),
+        words="the uptake of the liver" if organs is None else "the liver of the CT",
+        by_anatomy=organs is not None,
+    )
+    around = Surroundings(
+        spect=volume,
+        liver=liver,
+        ct_series_uid=organs.ct.series_instance_uid if organs else "",
+        shift_up_mm=organs.shift_up_mm if organs else 0.0,
+    )
+    return ratios_on_given(around, segmentations)
 
 
 def _organs(

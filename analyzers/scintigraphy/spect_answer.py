@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzers import vocabulary
-from analyzers.contract import Code, Finding, Presence, Segment
+from analyzers.contract import Code, Finding, Outline, Presence, Region, Segment
 from analyzers.scintigraphy.spect import SpectReading
 from analyzers.scintigraphy.spect_foci import SpectFocus
 from analyzers.scintigraphy.spect_numbers import (
@@ -17,6 +17,7 @@ from analyzers.scintigraphy.spect_numbers import (
 )
 from analyzers.scintigraphy.spect_perfusion import Lobe
 from analyzers.scintigraphy.thresholds import Thresholds
+from analyzers.scintigraphy.views import polygons_of
 from analyzers.scintigraphy.whereabouts import Origin
 from analyzers.volume import Volume
 
@@ -25,6 +26,8 @@ _LOBE_RGB = {"right": (86, 180, 233), "left": (0, 114, 178)}
 _FOCUS_RGB = (213, 94, 0)
 _DEVICE_RGB = (204, 121, 167)
 _HOT_RGB = (240, 228, 66)
+_GIVEN_RGB = (170, 51, 119)
+_RATIOS_IN_A_SENTENCE = 4
 _CT_RGB = {CT_LIVER_SEGMENT: (221, 130, 101), LUNGS_SEGMENT: (150, 200, 230)}
 
 
@@ -37,12 +40,55 @@ def spect_segments(reading: SpectReading) -> tuple[Segment, ...]:
     segments += [
         _function(ratio.name, ratio.label, vocabulary.LIVER, ratio.mask_zyx, volume, _HOT_RGB)
         for ratio in reading.ratios
-        if ratio.mask_zyx is not None
+        if not ratio.given
     ]
     for focus in (*reading.foci, *reading.physiologic, *reading.device):
         rgb = _DEVICE_RGB if focus.where.origin is Origin.DEVICE else _FOCUS_RGB
         segments.append(_function(focus.name, label_of(focus), focus.site, focus.mask_zyx, volume, rgb))
     return (*segments, *_ct_segments(reading))
+
+
+def spect_regions(reading: SpectReading) -> tuple[Region, ...]:
+    """Lesions that others outlined, each by its outline on the plane of the SPECT where it is largest."""
+    return tuple(
+        Region(
+            name=ratio.name,
+            label=ratio.label,
+            type=vocabulary.LESION,
+            outlines=_largest_outline(ratio.mask_zyx, reading.volume),
+            site=vocabulary.LIVER,
+            rgb=_GIVEN_RGB,
+            segment=ratio.segment,
+        )
+        for ratio in reading.ratios
+        if ratio.given
+    )
+
+
+def _largest_outline(mask_zyx: NDArray[np.bool_], volume: Volume) -> tuple[Outline, ...]:
+    """Outline of the largest part on the plane with most of a mask; empty for a mask of single pixels."""
+    plane = int(mask_zyx.sum(axis=(1, 2)).argmax())
+    polygons = polygons_of(mask_zyx[plane])
+    if not polygons:
+        return ()
+    rows, columns = mask_zyx.shape[1:]
+    points = np.clip(max(polygons, key=_area), 0.0, (columns, rows)).round(2)
+    return (Outline(frame=volume.planes[plane], points_col_row=tuple((float(c), float(r)) for c, r in points)),)
+
+
+def _area(polygon: NDArray[np.float64]) -> float:
+    x, y = polygon.T
+    return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1)))
+
+
+def spect_ratio_sentence(spect: SpectReading | None) -> str:
+    """The ratios on given masks in one sentence; empty without any."""
+    given = [ratio for ratio in spect.ratios if ratio.given] if spect is not None else []
+    if not given:
+        return ""
+    told = ", ".join(f"{ratio.ratio:.1f} ({ratio.label})" for ratio in given[:_RATIOS_IN_A_SENTENCE])
+    more = len(given) - _RATIOS_IN_A_SENTENCE
+    return f"Tumor-to-normal ratio on outlined lesions: {told}{f' and {more} more' if more > 0 else ''}."
 
 
 def _function(
@@ -212,6 +258,7 @@ def spect_limitations(reading: SpectReading, thresholds: Thresholds) -> tuple[st
         limitations.append(f"SPECT uptake that looks like kidney, which macroaggregates do not reach: {places}.")
     if any(not ratio.given for ratio in reading.ratios):
         limitations.append("Hot regions of the liver are outlined by their own uptake; they are not confirmed tumors.")
+    limitations += reading.mask_remarks
     return tuple(limitations)
 
 

@@ -40,7 +40,14 @@ def read_best_spect(
         outcome = (
             SpectRefusal(reasons=wrong)
             if wrong
-            else read_spect(volume, candidate.is_corrected, thresholds, cts=_cts_for(volume, images), priors=priors)
+            else read_spect(
+                volume,
+                candidate.is_corrected,
+                thresholds,
+                cts=_cts_for(volume, images),
+                priors=priors,
+                segmentations=images.segmentations,
+            )
         )
         if isinstance(outcome, SpectReading):
             return replace(outcome, remarks=(*candidate.remarks, *_left_aside(candidates)))

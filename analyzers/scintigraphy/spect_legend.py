@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterable
 
-from analyzers.contract import Assessed, Measurement
+from analyzers.contract import Assessed, Grade, Measurement
 from analyzers.scintigraphy.spect_numbers import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
 
 _COLUMNS = 66
@@ -66,9 +66,11 @@ def _numbers(result: Assessed) -> Iterable[str]:
     shift = _one(result, "respiratory_shift", CT_LIVER_SEGMENT)
     if shift is not None:
         yield f"Uptake against CT\t{abs(shift.value):.0f} mm {'higher' if shift.value > 0 else 'lower'}"
+    labels = {region.name: region.label for region in result.regions}
     for one in result.measurements:
         if one.key == "tumor_to_normal_ratio":
-            yield f"T/N, {one.remark.split(', ')[0]}\t{one.value:.1f}"
+            limited = " (limited)" if one.grade is Grade.LIMITED else ""
+            yield f"T/N, {labels.get(one.subject or '', 'lesion')[:20]}\t{one.value:.1f}{limited}, outline given"
         if one.key == "hot_region_ratio":
             number = (one.subject or "").rsplit("-", maxsplit=1)[-1]
             yield f"Hot region {number} (own outline)\t{one.value:.1f} x liver"

@@ -173,15 +173,19 @@ def _lobe_numbers(lobe: Lobe, *, split: bool) -> list[Measurement]:
 
 def _ratio_numbers(ratio: TumorRatio) -> list[Measurement]:
     if ratio.given:
+        told = "; ".join((f"{ratio.label}, {ratio.volume_ml:.0f} mL", ratio.origin, *ratio.cautions))
+        grade = Grade.LIMITED if ratio.cautions else Grade.GOOD
         return [
             measurement(
                 "tumor_to_normal_ratio",
                 ratio.ratio,
-                None,
+                ratio.name,
                 method="Mean on given mask over mean of liver without lesions",
                 site=vocabulary.LIVER,
-                remark=f"{ratio.label}, {ratio.volume_ml:.0f} mL; {ratio.origin}",
-            )
+                grade=grade,
+                remark=told,
+            ),
+            measurement("lesion_volume", ratio.volume_ml, ratio.name, method="Voxel sum of the given mask"),
         ]
     remark = "outlined by its own uptake, not by a reader or on CT: a hot region, not a tumor"
     return [

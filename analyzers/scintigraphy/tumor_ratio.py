@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
 from analyzers import vocabulary
-from analyzers.contract import Assessed, Segment
+from analyzers.contract import Assessed, Segment, SegmentRef
 from analyzers.grid_mask import GridMask
 from analyzers.priors import Prior
 from analyzers.volume import Volume
 
 _LESION_CODES = frozenset({vocabulary.LESION, vocabulary.NEOPLASM, vocabulary.METASTASIS, vocabulary.PRIMARY_NEOPLASM})
-_LEAST_OVERLAP = 0.75
+LEAST_OVERLAP = 0.75
+"""Dice coefficient of two livers after their registration, from which on they are taken for one."""
+_LEAST_INSIDE = 0.98
 _REGISTRATION_MM = 5.0
 _HOT_FACTOR = 2.0
 _LEAST_HOT_ML = 4.0
@@ -36,8 +38,8 @@ _MOST_HOT = 6
 class TumorRatio:
     """One lesion: its mean over that of normal liver.
 
-    ``given`` says whether the mask was given or outlined by the lesion's own uptake; ``mask_zyx`` is on the SPECT and
-    ``None`` for given masks.
+    ``given`` says whether the mask was given or outlined by the lesion's own uptake; ``mask_zyx`` is the lesion on the
+    SPECT, of a given one the voxels whose centres its mask holds. ``cautions`` say what limits the ratio.
     """
 
     name: str
@@ -46,40 +48,30 @@ class TumorRatio:
     volume_ml: float
     given: bool
     origin: str
-    mask_zyx: NDArray[np.bool_] | None = None
+    mask_zyx: NDArray[np.bool_]
+    segment: SegmentRef | None = None
+    cautions: tuple[str, ...] = ()
 
 
-def ratios_on_masks(
-    spect: Volume,
-    lesions: Sequence[GridMask],
-    liver: GridMask,
-    origin: str,
-    shift_lps_mm: NDArray[np.float64] | None = None,
-) -> tuple[TumorRatio, ...]:
-    """Ratio of each lesion; empty where normal liver holds no counts.
+def ratios_on_masks(spect: Volume, lesions: Sequence[GridMask], liver: GridMask, origin: str) -> tuple[TumorRatio, ...]:
+    """Ratio of each lesion; empty where normal liver holds no counts or leaves the field.
 
     Parameters
     ----------
     spect : Volume
     lesions : sequence of GridMask
-        On the grid of the liver.
+        Each on a grid of its own.
     liver : GridMask
+        With or without the lesions: what any of them holds is left out.
     origin : str
         Who outlined the masks, in words.
-    shift_lps_mm : (3,) float64, optional
-        Added to the positions of the masks.
     """
-    if not lesions:
-        return ()
-    union = np.logical_or.reduce([lesion.mask_zyx for lesion in lesions])
-    normal = GridMask(label="normal liver", mask_zyx=liver.mask_zyx & ~union, affine_lps=liver.affine_lps)
-    shift = np.zeros(3) if shift_lps_mm is None else shift_lps_mm
-    level = _mean_counts(spect, normal, shift)
-    if level is None or level <= 0:
+    level = normal_level(spect, liver, lesions)
+    if level is None:
         return ()
     ratios = []
     for number, lesion in enumerate(lesions, start=1):
-        mean = _mean_counts(spect, lesion, shift)
+        mean = mean_counts(spect, lesion.points_lps_mm())
         if mean is not None:
             ratios.append(
                 TumorRatio(
@@ -89,20 +81,45 @@ def ratios_on_masks(
                     volume_ml=lesion.volume_ml,
                     given=True,
                     origin=origin,
+                    mask_zyx=on_spect(lesion, spect),
                 )
             )
     return tuple(ratios)
 
 
-def _mean_counts(spect: Volume, mask: GridMask, shift: NDArray[np.float64]) -> float | None:
-    """Mean of the SPECT over a mask; ``None`` where the mask is empty or leaves the field."""
-    if not mask.mask_zyx.any():
+def normal_level(spect: Volume, liver: GridMask, lesions: Sequence[GridMask]) -> float | None:
+    """Mean counts of the liver without its lesions; ``None`` where there are none, or it leaves the field."""
+    points = liver.points_lps_mm()
+    for lesion in lesions:
+        points = points[~lesion.holds(points)]
+    level = mean_counts(spect, points)
+    return level if level is not None and level > 0 else None
+
+
+def mean_counts(spect: Volume, points_lps_mm: NDArray[np.float64]) -> float | None:
+    """Mean of the SPECT at points, (n, 3); ``None`` where there are none, or more than 2 % leave the field."""
+    if not len(points_lps_mm):
         return None
-    indices = spect.to_indices_zyx(mask.points_lps_mm() + shift)
+    indices = spect.to_indices_zyx(points_lps_mm)
     inside = ((indices >= -0.5) & (indices <= np.asarray(spect.voxels_zyx.shape) - 0.5)).all(axis=1)
-    if inside.mean() < 0.98:
+    if inside.mean() < _LEAST_INSIDE:
         return None
     return float(ndimage.map_coordinates(spect.voxels_zyx, indices.T, order=1, mode="nearest").mean(dtype=np.float64))
+
+
+def on_spect(mask: GridMask, spect: Volume) -> NDArray[np.bool_]:
+    """Voxels of the SPECT whose centres a mask holds; of one too small to hold any, those that it touches."""
+    found = np.zeros(spect.voxels_zyx.shape, np.bool_)
+    touched = np.rint(spect.to_indices_zyx(mask.points_lps_mm())).astype(np.intp)
+    touched = touched[((touched >= 0) & (touched < np.asarray(found.shape))).all(axis=1)]
+    if not len(touched):
+        return found
+    low = np.maximum(touched.min(axis=0) - 1, 0)
+    high = np.minimum(touched.max(axis=0) + 2, found.shape)
+    box = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), axis=-1).reshape(-1, 3)
+    inside = box[mask.holds(spect.to_lps_mm(box.astype(np.float64)))]
+    found[tuple((inside if len(inside) else touched).T)] = True
+    return found
 
 
 def ratios_on_priors(spect: Volume, liver_zyx: NDArray[np.bool_], priors: Sequence[Prior]) -> tuple[TumorRatio, ...]:
@@ -122,11 +139,12 @@ def ratios_on_priors(spect: Volume, liver_zyx: NDArray[np.bool_], priors: Sequen
         liver, lesions = masks
         present = GridMask(label="liver", mask_zyx=liver_zyx, affine_lps=spect.affine_lps)
         shift, overlap = shift_onto(liver, present)
-        if overlap < _LEAST_OVERLAP:
+        if overlap < LEAST_OVERLAP:
             continue
         day = prior.study_date or "unknown date"
         words = f"lesions of the {prior.analyzer_name} answer of {day}, livers overlap by {100 * overlap:.0f} %"
-        if ratios := ratios_on_masks(spect, lesions, liver, words, shift):
+        moved = [lesion.moved(shift) for lesion in lesions]
+        if ratios := ratios_on_masks(spect, moved, liver.moved(shift), words):
             return ratios
     return ()
 

@@ -22,6 +22,7 @@ from scp_node.objects.modules import Setting
 from scp_node.objects.order import EncodingOrder, read_order
 from scp_node.objects.provenance import provenance_of
 from scp_node.objects.report import make_report
+from scp_node.objects.report_items import given_references
 from scp_node.objects.segmentation import Segmentations, make_segmentations
 from scp_node.objects.sources import read_sources
 from scp_node.objects.statements import sections_of
@@ -117,7 +118,11 @@ def make_objects(
         made.append(MadeObject(kind=ObjectKind.REPORT, file="report.dcm", dataset=report))
     # Whatever the destinations want, a study is answered by a report that can be read.
     if ObjectKind.TEXT_REPORT in kinds or report is None:
-        referred = [*segmentations.datasets, *([report] if report is not None else [])]
+        referred = [
+            *segmentations.datasets,
+            *given_references(result, setting),
+            *([report] if report is not None else []),
+        ]
         text_report = make_text_report(sections, setting, captures, referred)
         made.append(MadeObject(kind=ObjectKind.TEXT_REPORT, file="text-report.dcm", dataset=text_report))
     known = acquaintances(setting, [each.dataset for each in made])

@@ -45,6 +45,9 @@ def acquaintances(setting: Setting, objects: Iterable[Dataset]) -> Acquaintances
     for uid, image in setting.study.images.items():
         classes[uid] = image.summary.sop_class_uid
         sizes[uid] = (image.summary.rows or 0, image.summary.columns or 0)
+    for uid, mask in setting.study.masks.items():
+        classes[uid] = mask.summary.sop_class_uid
+        segment_counts[uid] = mask.last_segment
     for predecessor in setting.order.predecessors:
         classes[predecessor.sop_instance_uid] = predecessor.sop_class_uid
     for made in objects:
@@ -102,8 +105,9 @@ def _identity_faults(dataset: Dataset, setting: Setting) -> Iterator[str]:
 def _uid_faults(dataset: Dataset, setting: Setting) -> Iterator[str]:
     """Illegal UIDs, but for those of the images: the archive knows them as they are."""
     inherited = {setting.order.study_instance_uid}
-    for image in setting.study.images.values():
-        summary = image.summary
+    summaries = [image.summary for image in setting.study.images.values()]
+    summaries += [mask.summary for mask in setting.study.masks.values()]
+    for summary in summaries:
         inherited |= {summary.sop_instance_uid, summary.series_instance_uid, summary.sop_class_uid}
         inherited.add(summary.text("FrameOfReferenceUID"))
     for element in dataset.iterall():

@@ -4,7 +4,8 @@ A viewer must be able to show every group, so every group carries 2-D coordinate
 
 * a segment gives two groups with one tracking UID: TID 1411, which points at the segmentation and holds the numbers,
   and TID 1410, its outline on the plane where it is largest;
-* a region (planar scintigraphy) gives TID 1410, one for each of its outlines;
+* a region (planar scintigraphy) gives TID 1410, one for each of its outlines; one that others outlined gives the same
+  two groups as a segment, the first pointing at their segmentation;
 * measurements of the whole examination that rest on outlines give TID 1410 on the first of these, one for all that
   share it: a viewer shows an empty window for a report with a lone TID 1501 whose outline is its coordinates;
 * a measurement with lines of its own gives TID 1501, the lines as its coordinates.
@@ -40,6 +41,7 @@ from scp_node.objects.report_items import (
     algorithm,
     coordinates,
     evaluations,
+    given_references,
     image_region,
     measurement_item,
     sites,
@@ -85,9 +87,10 @@ def make_report(result: AnalysisResult | None, segmentations: Segmentations, set
         title=codes.IMAGING_MEASUREMENT_REPORT,
         language_of_content_item_and_descendants=language(),
     )
-    current = evidence(images, segmentations.datasets, setting.order.study_instance_uid)
+    objects = [*segmentations.datasets, *given_references(result, setting)]
+    current = evidence(images, objects, setting.order.study_instance_uid)
     report = Comprehensive3DSR(
-        evidence=_evidence_for_check(setting, segmentations),
+        evidence=_evidence_for_check(setting, objects),
         content=content,
         series_instance_uid=setting.provenance.series_uid(ObjectKind.REPORT),
         series_number=setting.series_number(ObjectKind.REPORT),
@@ -319,9 +322,9 @@ def _procedure_reported(setting: Setting) -> CodedConcept:
     return codes.PROCEDURES_BY_MODALITY.get(setting.modality, codes.PROCEDURE_UNSPECIFIED)
 
 
-def _evidence_for_check(setting: Setting, segmentations: Segmentations) -> list[Dataset]:
+def _evidence_for_check(setting: Setting, objects: Iterable[Dataset]) -> list[Dataset]:
     """Evidence in the constructor's form, headed by the placeholder that it inherits from."""
-    found = [placeholder(setting), *segmentations.datasets]
+    found = [placeholder(setting), *objects]
     for image in setting.study.images.values():
         summary = image.summary
         reference = Dataset()

@@ -17,8 +17,21 @@ from highdicom.sr import (
     SourceImageForRegion,
 )
 from highdicom.sr import Measurement as MeasurementItem
+from pydicom.dataset import Dataset
 
-from analyzers.contract import Assessed, Code, Finding, FrameRef, Grade, Interval, Measurement, Outline, Presence
+from analyzers.contract import (
+    AnalysisResult,
+    Assessed,
+    Code,
+    Finding,
+    FrameRef,
+    Grade,
+    Interval,
+    Measurement,
+    Outline,
+    Presence,
+    Region,
+)
 from scp_node.errors import EncodingError
 from scp_node.objects import codes
 from scp_node.objects.modules import Setting
@@ -33,7 +46,7 @@ _SIGNIFICANT_DIGITS = 7
 class Subject:
     """A segment or region as the report speaks of it.
 
-    ``place`` is ``None`` for a region and for a segment that no segmentation object holds.
+    ``place`` is ``None`` for a segment that no segmentation object holds, and for a region that nobody else outlined.
     """
 
     name: str
@@ -75,9 +88,41 @@ def subjects_of(result: Assessed, segmentations: Segmentations, setting: Setting
                 site=region.site,
                 laterality=region.laterality,
                 outlines=region.outlines,
-                place=None,
+                place=_given_place(region, setting),
             )
     return subjects
+
+
+def _given_place(region: Region, setting: Setting) -> SegmentPlace | None:
+    """Where others outlined a region; ``None`` where they did not, or not on a series that came with the study."""
+    given = region.segment
+    mask = setting.study.masks.get(given.sop_instance_uid) if given is not None else None
+    if given is None or mask is None or not 1 <= given.number <= mask.last_segment:
+        return None
+    if not setting.study.of_series(given.source_series_uid):
+        return None
+    return SegmentPlace(
+        sop_class_uid=mask.summary.sop_class_uid,
+        sop_instance_uid=given.sop_instance_uid,
+        segment_number=given.number,
+        source_series_uid=given.source_series_uid,
+    )
+
+
+def given_references(result: AnalysisResult | None, setting: Setting) -> list[Dataset]:
+    """References to the segmentations of others that the answer rests on, each once, for the evidence."""
+    if not isinstance(result, Assessed):
+        return []
+    uids = dict.fromkeys(region.segment.sop_instance_uid for region in result.regions if region.segment is not None)
+    references = []
+    for mask in (setting.study.masks[uid] for uid in uids if uid in setting.study.masks):
+        reference = Dataset()
+        reference.StudyInstanceUID = setting.order.study_instance_uid
+        reference.SeriesInstanceUID = mask.summary.series_instance_uid
+        reference.SOPClassUID = mask.summary.sop_class_uid
+        reference.SOPInstanceUID = mask.summary.sop_instance_uid
+        references.append(reference)
+    return references
 
 
 def measurement_item(measurement: Measurement, referenced: Sequence[CoordinatesForMeasurement] = ()) -> MeasurementItem:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import config, dcmread
@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from analyzers.contract import FrameRef, FrameSummary, InstanceSummary
-from analyzers.headers import instance_summary
+from analyzers.headers import SEGMENTATION_CLASSES, instance_summary
 from scp_node.domain.study import Identity
 from scp_node.objects.study_header import UNREADABLE, study_header
 
@@ -49,6 +49,14 @@ class SourceImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenMask:
+    """A segmentation of others that the analyzer was shown; ``last_segment`` is its highest segment number."""
+
+    summary: InstanceSummary
+    last_segment: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStudy:
     """What the objects inherit and refer to.
 
@@ -65,6 +73,8 @@ class SourceStudy:
         Manufacturer and the like of the scanner; empty where the images are silent.
     unreadable_count : int
         Files that are no DICOM or could not be parsed.
+    masks : SOP Instance UID -> GivenMask
+        Segmentations that lie with the images; nothing is inherited from them.
     """
 
     header: Dataset
@@ -72,6 +82,7 @@ class SourceStudy:
     utc_offset_minutes: int | None
     equipment: Dataset
     unreadable_count: int
+    masks: Mapping[str, GivenMask] = field(default_factory=dict)
 
     def image(self, reference: FrameRef) -> SourceImage | None:
         """Image that a reference names, if the study has it."""
@@ -102,6 +113,7 @@ def read_sources(study_folder: Path, study_instance_uid: str, identity: Identity
         Without images if the folder holds none; the header then says what the identity says.
     """
     images: dict[str, SourceImage] = {}
+    masks: dict[str, GivenMask] = {}
     donor = Dataset()
     unreadable_count = 0
     for dataset in _headers(study_folder):
@@ -110,6 +122,9 @@ def read_sources(study_folder: Path, study_instance_uid: str, identity: Identity
             unreadable_count += 1
             continue
         if summary.study_instance_uid != study_instance_uid or summary.sop_instance_uid in images:
+            continue
+        if summary.sop_class_uid in SEGMENTATION_CLASSES:
+            masks[summary.sop_instance_uid] = GivenMask(summary=summary, last_segment=_last_segment(dataset))
             continue
         images[summary.sop_instance_uid] = SourceImage(
             summary=summary, lossy=summary.text("LossyImageCompression") == "01"
@@ -129,7 +144,17 @@ def read_sources(study_folder: Path, study_instance_uid: str, identity: Identity
             utc_offset_minutes=utc_offset_minutes,
             equipment=_equipment(donor),
             unreadable_count=unreadable_count,
+            masks=masks,
         )
+
+
+def _last_segment(dataset: Dataset) -> int:
+    with config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return max((int(item.SegmentNumber) for item in dataset.get("SegmentSequence") or ()), default=0)
+        except UNREADABLE:
+            return 0
 
 
 def _headers(folder: Path) -> Iterator[Dataset | None]:

@@ -38,6 +38,13 @@ def measured_ratios() -> tuple[tuple[str, float], ...] | None:
         series_instance_uid="1.2",
         header=instance(kind="RECON TOMO"),
     )
+    liver, *tumours = readers_masks(folder)
+    found = ratios_on_masks(spect, tumours, liver, "a reader's masks")
+    return tuple((one.label, one.ratio) for one in found)
+
+
+def readers_masks(folder: Path) -> tuple[GridMask, GridMask, GridMask]:
+    """Liver and both tumours as a reader outlined them, on their own grid."""
     layers, header = nrrd.read(str(folder / "segments.seg.nrrd"))
     affine = np.eye(4)
     affine[:3, :3] = np.asarray(header["space directions"], np.float64)[-3:].T
@@ -47,6 +54,4 @@ def measured_ratios() -> tuple[tuple[str, float], ...] | None:
         inside: NDArray[np.bool_] = np.asarray(layers[layer] == value, np.bool_).transpose(2, 1, 0)
         return GridMask(label=label, mask_zyx=inside, affine_lps=affine)
 
-    tumours = [mask(0, 6, "Tumor 1"), mask(0, 7, "Tumor 2")]
-    found = ratios_on_masks(spect, tumours, mask(1, 1, "liver"), "a reader's masks")
-    return tuple((one.label, one.ratio) for one in found)
+    return mask(1, 1, "liver"), mask(0, 6, "Tumor 1"), mask(0, 7, "Tumor 2")

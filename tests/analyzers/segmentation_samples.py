@@ -27,15 +27,13 @@ LESION_CODES, LIVER_CODES, TISSUE_CODES = (MORPHOLOGY, METASTASIS), (ANATOMY, LI
 Codes = tuple[SrCode, SrCode]
 
 
-def reference_image(
-    *, study: str, series: str, frame_of_reference: str, sop_class_uid: str = CTImageStorage, sop_instance_uid: str = ""
-) -> Dataset:
-    """What a segmentation says it was drawn on; no pixels."""
+def reference_image(*, study: str, series: str, frame_of_reference: str) -> Dataset:
+    """What a segmentation says it was drawn on, for highdicom a CT; no pixels."""
     image = Dataset()
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    image.SOPClassUID = sop_class_uid
-    image.SOPInstanceUID = sop_instance_uid or uid("drawn on", series)
+    image.SOPClassUID = CTImageStorage
+    image.SOPInstanceUID = uid("drawn on", series)
     image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = study, series, frame_of_reference
     image.Modality, image.SeriesNumber, image.InstanceNumber = "CT", 1, 1
     image.PatientName, image.PatientID, image.PatientBirthDate, image.PatientSex = "PHANTOM^ONE", "P1", "", ""
