@@ -40,17 +40,21 @@ def sync_tree(top: Path) -> None:
     OSError
         If the disk refuses: then nothing may be built on what is there.
     """
-    for folder, _folders, names in os.walk(top, onerror=_raise):
-        for name in names:
-            path = Path(folder, name)
-            if path.is_symlink() or not path.is_file():
-                continue
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        sync_folder(Path(folder))
+    for folder, _folders, _names in os.walk(top, onerror=_raise):
+        sync_files(Path(folder))
+
+
+def sync_files(folder: Path) -> None:
+    """Make the files and the names in a folder durable, and nothing below; likewise only plain files."""
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_file():
+            continue
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_folder(folder)
 
 
 def _raise(fault: OSError) -> None:

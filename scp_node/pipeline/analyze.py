@@ -22,6 +22,7 @@ from scp_node.errors import (
     LostRaceError,
 )
 from scp_node.pipeline.folders import JobFolders, drop_if_superseded, lend_result, missing_files, snapshot, source_files
+from scp_node.pipeline.inputs import given_masks, note_inputs
 from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits, Runner
 from scp_node.pipeline.thresholds import SiteThresholds, threshold_arguments
 from scp_node.settings import AnalysisSettings
@@ -29,6 +30,7 @@ from scp_node.store.jobs import JobStore
 from scp_node.store.priors import newest_priors
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
+from scp_node.store.study_rows import StoredInstance
 
 BAD_INPUT = 2
 """Exit code of an analyzer that cannot read the study at all: trying again changes nothing."""
@@ -133,12 +135,17 @@ class AnalyzeJobs:
         """Lay out what the analyzer is shown; left half done once that is not ``wanted``, asked for each file."""
         self.folders.drop_attempts(job.job_id)
         self.folders.fresh_attempt(job.job_id, job.fence)
-        self._snapshot(job.study_instance_uid, folder / "study", wanted)
+        note_inputs(folder, self._snapshot(job.study_instance_uid, folder / "study", wanted))
         self._lend_priors(job, folder / "priors", wanted)
 
-    def _snapshot(self, study_instance_uid: str, folder: Path, wanted: Callable[[], bool]) -> None:
-        files = source_files(self.spool, self.studies.instances(study_instance_uid))
-        snapshot(takewhile(lambda _file: wanted(), files), folder)
+    def _snapshot(self, study_instance_uid: str, folder: Path, wanted: Callable[[], bool]) -> Sequence[StoredInstance]:
+        """Copy the images of a study and what others outlined on them; return what was copied."""
+        shown = [
+            *self.studies.instances(study_instance_uid),
+            *given_masks(self.studies, self.spool, study_instance_uid),
+        ]
+        snapshot(takewhile(lambda _file: wanted(), source_files(self.spool, shown)), folder)
+        return shown
 
     def _lend_priors(self, job: AnalysisJob, folder: Path, wanted: Callable[[], bool]) -> None:
         identity = self.studies.get(job.study_instance_uid).identity

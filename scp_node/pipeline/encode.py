@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import sys
@@ -20,13 +19,13 @@ from scp_node.errors import EncodingError, LostRaceError
 from scp_node.objects.manifest import OBJECTS_FOLDER, ManifestEntry, ManifestError, read_manifest
 from scp_node.objects.order import EXIT_NO_ROOM, EncodingOrder, Predecessor, write_order
 from scp_node.pipeline.folders import JobFolders, drop_if_superseded, snapshot, source_files
+from scp_node.pipeline.inputs import input_digest, noted_inputs
 from scp_node.pipeline.ports import Child, ChildEnd, Ending, Limits, Runner
 from scp_node.pipeline.thresholds import SiteThresholds, settings_digest
 from scp_node.settings import AnalysisSettings, ObjectSettings, Peer
 from scp_node.store.jobs import JobStore, NewObject
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
-from scp_node.store.study_rows import StoredInstance
 
 REPORT_KINDS = frozenset({ObjectKind.REPORT, ObjectKind.TEXT_REPORT})
 AGAIN_S = 300.0
@@ -131,7 +130,7 @@ class EncodeResults:
             out_folder=None if technical else attempt / "out",
             failure=f"the analyzer {job.last_cause}" if technical else None,
             identity=study.identity,
-            input_digest=input_digest(instances),
+            input_digest=input_digest(instances) if technical else noted_inputs(attempt, instances),
             settings_digest=settings_digest(self.thresholds, job.analyzer),
             predecessors=self._predecessors(job),
             missing=self.studies.decision(job.study_instance_uid).missing,
@@ -205,11 +204,3 @@ def deliveries(
             wanted |= REPORT_KINDS
         queued.extend((index, name) for index, entry in enumerate(entries) if entry.kind in wanted)
     return queued
-
-
-def input_digest(instances: Sequence[StoredInstance]) -> str:
-    """SHA-256 over the instances that an analysis saw: UIDs and data set digests, in the order of the UIDs."""
-    digest = hashlib.sha256()
-    for instance in sorted(instances, key=lambda each: each.summary.sop_instance_uid):
-        digest.update(f"{instance.summary.sop_instance_uid} {instance.dataset_digest}\n".encode("ascii"))
-    return digest.hexdigest()

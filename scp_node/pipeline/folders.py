@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scp_node.domain.job import JobState
-from scp_node.durability import sync_folder, sync_tree
+from scp_node.durability import sync_files, sync_folder, sync_tree
 from scp_node.store.jobs import JobStore
 from scp_node.store.spool import Spool
 from scp_node.store.study_rows import StoredInstance
@@ -63,7 +63,7 @@ class JobFolders:
         attempt = self.attempt(job_id, fence)
         for name in ("study", "out"):
             sync_tree(attempt / name)
-        sync_folder(attempt)
+        sync_files(attempt)
         self.make_reachable(job_id)
 
     def make_reachable(self, job_id: int) -> None:

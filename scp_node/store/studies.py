@@ -162,6 +162,16 @@ class StudyStore:
             rows = connection.execute(wanted.order_by(instance.sop_instance_uid)).mappings().all()
         return [instance_of(row) for row in rows]
 
+    def instances_of_classes(self, study_instance_uid: str, sop_class_uids: Collection[str]) -> list[StoredInstance]:
+        """The instances of some SOP classes of a study, usable or not, in the order of their UIDs."""
+        instance = tables.instance.c
+        wanted = select(tables.instance).where(
+            instance.study_instance_uid == study_instance_uid, instance.sop_class_uid.in_(sorted(sop_class_uids))
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted.order_by(instance.sop_instance_uid)).mappings().all()
+        return [instance_of(row) for row in rows]
+
     def senders(self, study_instance_uid: str) -> dict[str, Sender]:
         """By series UID: the AE titles by which its instances came."""
         instance = tables.instance.c

@@ -21,6 +21,7 @@ from scp_node.pipeline import encode, folders
 from scp_node.pipeline.analyze import AnalyzeJobs
 from scp_node.pipeline.encode import EncodeResults
 from scp_node.pipeline.folders import JobFolders
+from scp_node.pipeline.inputs import DIGEST_FILE
 from scp_node.pipeline.ports import Child, ChildEnd, Ending
 from scp_node.settings import AnalysisSettings, ObjectSettings
 from scp_node.store.database import Database
@@ -211,7 +212,7 @@ def test_a_result_and_its_images_survive_a_power_cut_once_the_study_counts_as_an
     (attempt,) = (jobs / "1").glob("[0-9]*")
     needed = {path for name in ("out", "study") for path in (attempt / name, *(attempt / name).rglob("*"))}
     assert {path.name for path in needed} > {"result.json", "segments", "liver.npz", "view.png", "000001.dcm"}
-    assert safe >= {*needed, attempt, jobs / "1", jobs, tmp_path}
+    assert safe >= {*needed, attempt / DIGEST_FILE, attempt, jobs / "1", jobs, tmp_path}
 
 
 def test_a_result_that_the_disk_does_not_keep_is_made_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
