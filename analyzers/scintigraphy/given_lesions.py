@@ -38,7 +38,8 @@ _SAME_SHARE = 0.8
 _MOST_LESIONS = 20
 _MOST_REMARKS = 6
 _LABEL_CHARACTERS = 48
-_MOVED_MM = 1.0
+MOVED_MM = 1.0
+"""Below this a CT's liver lies where the uptake lies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +186,7 @@ def _placement(segmentation: GivenSegmentation, liver: GridMask | None, around: 
     own, drawn_on = segmentation.frame_of_reference_uid, segmentation.source_series
     on_the_spect = around.spect.series_instance_uid in drawn_on
     if on_the_spect or (own is not None and own == around.spect.frame_of_reference_uid):
-        moved = around.ct_series_uid in drawn_on and not on_the_spect and abs(around.shift_up_mm) >= _MOVED_MM
+        moved = around.ct_series_uid in drawn_on and not on_the_spect and abs(around.shift_up_mm) >= MOVED_MM
         if not moved:
             return _Placement(shift_lps_mm=np.zeros(3), words="in the frame of reference of the SPECT")
         return _Placement(

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable
 
 from analyzers.contract import Assessed, Grade, Measurement
+from analyzers.scintigraphy.spect_given import lesion_mark
 from analyzers.scintigraphy.spect_numbers import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
 
 _COLUMNS = 66
@@ -36,7 +37,9 @@ def legend_lines(result: Assessed, *, fused: bool) -> list[tuple[str, bool]]:
     second = "planes fused with the CT, its liver outlined" if fused else "no CT used: the uptake itself is outlined"
     divided = {segment.name for segment in result.segments} >= set(LOBE_SEGMENTS.values())
     third = "; dashed the border between the lobes" if divided else ""
-    lines += [(text, False) for text in _wrapped(f"{first}; {second}{third}.")]
+    outlined = any(lesion_mark(region.name) for region in result.regions)
+    fourth = "; dotted, with T: lesions that others outlined" if outlined else ""
+    lines += [(text, False) for text in _wrapped(f"{first}; {second}{third}{fourth}.")]
     notes = [text for text in result.limitations if not text.startswith("The SPECT is not known")]
     lines += [(text, False) for note in notes[:5] for text in _wrapped(note)]
     return lines
@@ -70,7 +73,8 @@ def _numbers(result: Assessed) -> Iterable[str]:
     for one in result.measurements:
         if one.key == "tumor_to_normal_ratio":
             limited = " (limited)" if one.grade is Grade.LIMITED else ""
-            yield f"T/N, {labels.get(one.subject or '', 'lesion')[:20]}\t{one.value:.1f}{limited}, outline given"
+            named = f"{lesion_mark(one.subject or '')} {labels.get(one.subject or '', 'lesion')}".strip()
+            yield f"T/N, {named[:22]}\t{one.value:.1f}{limited}, outline given"
         if one.key == "hot_region_ratio":
             number = (one.subject or "").rsplit("-", maxsplit=1)[-1]
             yield f"Hot region {number} (own outline)\t{one.value:.1f} x liver"

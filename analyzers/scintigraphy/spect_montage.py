@@ -2,7 +2,7 @@
 
 Inverse grey for projections, as departments print them; a perceptual colour map for uptake over the CT. The numbers
 of foci are those of the report. Outlines: liver of the CT in orange, else of the uptake in green; foci in vermilion;
-the border of the lobes dashed.
+the border of the lobes dashed; lesions that others outlined dotted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from analyzers.contract import Assessed, Picture, Segment
 from analyzers.scintigraphy.pages import colour_map, rendered, without_axes
+from analyzers.scintigraphy.spect_given import ShownLesion, shown_lesions
 from analyzers.scintigraphy.spect_legend import legend_lines, mark_of
 from analyzers.scintigraphy.spect_numbers import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
 from analyzers.scintigraphy.spect_planes import Sheet, projected, sampled, sheet
@@ -39,6 +40,7 @@ class _Scene:
     box_lps_mm: NDArray[np.float64]
     planes_box_lps_mm: NDArray[np.float64]
     bright: float
+    lesions: tuple[ShownLesion, ...] = ()
 
     def grid_of(self, segment: Segment) -> Volume:
         """The volume that a segment lies on."""
@@ -64,6 +66,10 @@ def spect_page(images: StudyImages, result: Assessed) -> Picture | None:
         # Beside a liver a focus is faint: its own planes are scaled to it.
         rows.append((f"through {mark_of(foci[0].name)}, scaled to it", _centroid(foci[0], scene)))
         bright.append(min(scene.bright, 2.0 * float(scene.spect.voxels_zyx[foci[0].mask_planes].max())))
+    if scene.lesions:
+        first = scene.lesions[0]
+        rows.append((f"through {first.mark}, outline given", first.mask.points_lps_mm().mean(axis=0)))
+        bright.append(scene.bright)
     lines = legend_lines(result, fused=scene.ct is not None)
     figure, frames = _framed(scene, len(rows), 0.19 * len(lines) + 0.3)
     for (words, through), top, places in zip(rows, bright, frames, strict=True):
@@ -98,6 +104,7 @@ def _scene(images: StudyImages, result: Assessed) -> _Scene | None:
         box_lps_mm=_box(spect),
         planes_box_lps_mm=_planes_box(spect, result.segments),
         bright=max(float(np.percentile(inside, 97)) if inside.size else 0.0, 1e-6),
+        lesions=shown_lesions(images, result, spect),
     )
 
 
@@ -198,10 +205,25 @@ def _draw_plane(axes: Axes, plane: Sheet, words: str, scene: _Scene, foci: list[
         if segment in foci and mask.max() > 0.5:
             near.append(segment)
     dark = scene.ct is not None
+    _draw_lesions(axes, plane, scene)
     if plane.name != "sagittal":
         # A sagittal plane is nearly parallel to the border of the lobes and would show it where it happens to cross.
         _draw_lobe_border(axes, plane, scene)
     _finish(axes, f"{plane.name.capitalize()} {words}", plane, scene, near, "white" if dark else "black")
+
+
+def _draw_lesions(axes: Axes, plane: Sheet, scene: _Scene) -> None:
+    """Outlines that others made, dotted, each with its mark beside it."""
+    for lesion in scene.lesions:
+        held = lesion.mask.holds(plane.points_lps_mm.reshape(-1, 3)).reshape(plane.points_lps_mm.shape[:2])
+        if not held.any():
+            continue
+        _outline(axes, held.astype(np.float32), plane, lesion.region.rgb, 1.6, "dotted")
+        x, y = plane.shown(plane.points_lps_mm[held].mean(axis=0))
+        axes.text(
+            x, y, lesion.mark, ha="center", va="center", color="white", fontsize=9, fontweight="bold",
+            path_effects=[withStroke(linewidth=2.0, foreground="black")],
+        )  # fmt: skip
 
 
 def _draw_lobe_border(axes: Axes, plane: Sheet, scene: _Scene) -> None:
@@ -224,11 +246,18 @@ def _livers(scene: _Scene) -> list[Segment]:
     return [found] if found is not None else []
 
 
-def _outline(axes: Axes, mask: NDArray[np.float32], plane: Sheet, rgb: tuple[int, int, int], width: float) -> None:
+def _outline(
+    axes: Axes,
+    mask: NDArray[np.float32],
+    plane: Sheet,
+    rgb: tuple[int, int, int],
+    width: float,
+    style: str = "solid",
+) -> None:
     if mask.max() < 0.5 or mask.min() > 0.5:
         return
     colour = tuple(channel / 255.0 for channel in rgb)
-    axes.contour(mask, [0.5], colors=[colour], linewidths=width, extent=plane.extent, origin="upper")
+    axes.contour(mask, [0.5], colors=[colour], linewidths=width, linestyles=style, extent=plane.extent, origin="upper")
 
 
 def _finish(axes: Axes, title: str, plane: Sheet, scene: _Scene, foci: list[Segment], colour: str) -> None:

@@ -12,15 +12,18 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code as SrCode
 
-from analyzers.contract import Accept, Assessed, Code
+from analyzers.contract import Accept, Assessed, Code, Region
 from analyzers.grid_mask import GridMask
-from analyzers.loading import open_study
+from analyzers.loading import StudyOnDisk, open_study
 from analyzers.scintigraphy import ANALYZER
 from analyzers.scintigraphy.given_lesions import GivenRatios, PresentLiver, Surroundings, ratios_on_given
 from analyzers.scintigraphy.segment_roles import SegmentRole, role_of
+from analyzers.scintigraphy.spect_given import shown_lesions
+from analyzers.scintigraphy.spect_legend import legend_lines
 from analyzers.segmentations import GivenSegment, GivenSegmentation
 from analyzers.volume import Volume
 from tests.analyzers.dicom_samples import ct_slice, uid, write
+from tests.analyzers.outlined_patient import patient
 from tests.analyzers.real_data import read_nrrd, write_spect
 from tests.analyzers.scintigraphy_real_ratio import readers_masks
 from tests.analyzers.segmentation_samples import (
@@ -323,13 +326,8 @@ def test_a_reader_s_segmentation_of_a_real_spect_gives_the_ratios_measured_by_ha
     masks = [(liver.label, LIVER_CODES, liver.mask_zyx[kept])]
     masks += [(one.label, (ANATOMY, MUSCLE), one.mask_zyx[kept]) for one in tumours]
     segmentation(masks, matrix, on).save_as(tmp_path / "study" / "masks.dcm", enforce_file_format=True)
-    study = open_study(tmp_path / "study")
-    acceptance = ANALYZER.accepts(study.summary)
-    assert isinstance(acceptance, Accept)
+    _, result = analysed(tmp_path / "study")
 
-    result = ANALYZER.analyze(study.with_roles(acceptance.roles), ())
-
-    assert isinstance(result, Assessed)
     labels = {region.name: region.label for region in result.regions}
     ratios = {labels[one.subject or ""]: one.value for one in result.measurements if one.key == "tumor_to_normal_ratio"}
     assert ratios == {"Tumor 1": pytest.approx(6.9, rel=0.10), "Tumor 2": pytest.approx(5.8, rel=0.10)}
@@ -337,3 +335,59 @@ def test_a_reader_s_segmentation_of_a_real_spect_gives_the_ratios_measured_by_ha
     assert not any("Tumor" in text or "Segmentation" in text for text in result.limitations)
     volumes = [one.value for one in result.measurements if one.key == "lesion_volume"]
     assert volumes == pytest.approx([113.0, 129.0], rel=0.02)
+
+
+def analysed(folder: Path) -> tuple[StudyOnDisk, Assessed]:
+    study = open_study(folder)
+    acceptance = ANALYZER.accepts(study.summary)
+    assert isinstance(acceptance, Accept)
+    images = study.with_roles(acceptance.roles)
+    result = ANALYZER.analyze(images, ())
+    assert isinstance(result, Assessed)
+    return images, result
+
+
+def test_the_page_names_the_ratio_and_shows_the_outline_where_it_was_measured(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    path, _, _ = patient(tmp_path / "study", "page")
+    images, result = analysed(tmp_path / "study")
+    (page,) = ANALYZER.illustrate(images, result)
+    (tmp_path / "bare").mkdir()
+    path.rename(tmp_path / "bare" / "spect.dcm")
+    bare_images, bare = analysed(tmp_path / "bare")
+    (bare_page,) = ANALYZER.illustrate(bare_images, bare)
+
+    lines = [text for text, _ in legend_lines(result, fused=False)]
+    ratio = next(one.value for one in result.measurements if one.key == "tumor_to_normal_ratio")
+    assert any(text.startswith(f"T/N, T1 Tumor 1\t{ratio:.1f}") for text in lines)
+    assert any("lesions that others outlined" in text for text in lines)
+    scan = images.load(images.summary.series[0].series_instance_uid).volumes[0]
+    (shown,) = shown_lesions(images, result, scan)
+    (region,) = result.regions
+    assert shown.mark == "T1"
+    assert is_round(region, shown.mask, scan)
+    assert page.rgb.shape[0] > bare_page.rgb.shape[0], "planes through the lesion are added"
+    assert bare.regions == ()
+    assert "ratio" not in bare.conclusion
+
+
+def is_round(region: Region, mask: GridMask, scan: Volume) -> bool:
+    """Whether the outline in the report lies round the mask: its middle is that of the mask on its plane."""
+    (outline,) = region.outlines
+    points = scan.to_indices_zyx(mask.points_lps_mm())
+    on_plane = points[np.rint(points[:, 0]) == scan.planes.index(outline.frame)]
+    middle = np.asarray(outline.points_col_row).mean(axis=0) - 0.5
+    return bool(np.abs(middle - on_plane.mean(axis=0)[[2, 1]]).max() < 1.0)
+
+
+def test_lesions_outlined_on_a_study_without_a_spect_to_measure_are_said_so(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    path, _, _ = patient(tmp_path / "study", "uncorrected")
+    image = dcmread(path)
+    image.CorrectedImage = []
+    image.save_as(path)
+
+    _, result = analysed(tmp_path / "study")
+
+    assert any("Lesions were outlined" in text and "attenuation" in text for text in result.limitations)
+    assert not any(one.key == "tumor_to_normal_ratio" for one in result.measurements)
