@@ -169,6 +169,10 @@ caller proposes, in this order, is chosen. Compressed objects are kept as receiv
 
 Storage Commitment Push Model ({STORAGE_COMMITMENT}) is accepted with the caller as provider only: for N-EVENT-REPORT.
 
+Images are CT, MR, nuclear medicine and PET, classic and enhanced. Segmentations (binary, fractional, label map) of
+other manufacturers are evaluated together with the images of their study where an analyzer can use them, and referred
+to as evidence; they neither begin nor delay an analysis. All other objects are kept and not evaluated.
+
 ### 3.2 C-STORE statuses
 
 {_table(("status", "meaning", "when"), STATUSES)}
