@@ -20,6 +20,7 @@ from analyzers.grid_mask import GridMask
 from analyzers.scintigraphy.segment_roles import RoledSegment, SegmentRole, role_of
 from analyzers.scintigraphy.tumor_ratio import (
     LEAST_OVERLAP,
+    REGISTERED,
     TumorRatio,
     mean_counts,
     normal_level,
@@ -215,7 +216,7 @@ def _lesion(segmentation: GivenSegmentation, one: RoledSegment, mask: GridMask, 
         if drawn_on and one.segment.number > 0
         else None,
         origin=f"outlined in {_name(segmentation, within=True)}, a lesion by {one.because}, {placement.words}",
-        cautions=("registered by the outline of the liver alone",) if placement.registered else (),
+        cautions=(REGISTERED,) if placement.registered else (),
         source=segmentation.sop_instance_uid,
     )
 

@@ -19,6 +19,7 @@ from analyzers import vocabulary
 from analyzers.contract import Gate
 from analyzers.grid_mask import GridMask
 from analyzers.priors import Prior
+from analyzers.scintigraphy.earlier_lesions import ratios_on_earlier_outlines
 from analyzers.scintigraphy.gates import pocket_gate
 from analyzers.scintigraphy.given_lesions import (
     GivenRatios,
@@ -164,7 +165,8 @@ def read_spect(
     outside = np.logical_or.reduce([focus.mask_zyx for focus in found]) if found else np.zeros_like(uptake)
     given = _given(volume, organs, uptake, segmentations, attenuation_corrected)
     if attenuation_corrected and not given.ratios:
-        given = replace(given, ratios=ratios_on_priors(volume, liver, priors))
+        earlier = ratios_on_earlier_outlines(volume, liver, priors) or ratios_on_priors(volume, liver, priors)
+        given = replace(given, ratios=earlier)
     return SpectReading(
         volume=volume,
         attenuation_corrected=attenuation_corrected,

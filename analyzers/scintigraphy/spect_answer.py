@@ -9,7 +9,7 @@ from analyzers import vocabulary
 from analyzers.contract import Code, Finding, Outline, Presence, Region, Segment
 from analyzers.scintigraphy.spect import SpectReading
 from analyzers.scintigraphy.spect_foci import SpectFocus
-from analyzers.scintigraphy.spect_numbers import (
+from analyzers.scintigraphy.spect_names import (
     CT_LIVER_SEGMENT,
     LIVER_SEGMENT,
     LOBE_SEGMENTS,

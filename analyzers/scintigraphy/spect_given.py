@@ -10,7 +10,7 @@ import numpy as np
 from analyzers.contract import Assessed, Region, SegmentRef
 from analyzers.grid_mask import GridMask
 from analyzers.scintigraphy.given_lesions import MOVED_MM
-from analyzers.scintigraphy.spect_numbers import CT_LIVER_SEGMENT
+from analyzers.scintigraphy.spect_names import CT_LIVER_SEGMENT
 from analyzers.segmentations import GivenSegmentation, MaskRefusedError
 from analyzers.volume import StudyImages, Volume
 

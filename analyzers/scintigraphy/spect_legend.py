@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from analyzers.contract import Assessed, Grade, Measurement
 from analyzers.scintigraphy.spect_given import lesion_mark
-from analyzers.scintigraphy.spect_numbers import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
+from analyzers.scintigraphy.spect_names import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
 
 _COLUMNS = 66
 _BOLD_COLUMNS = 51

@@ -19,7 +19,7 @@ from analyzers.contract import Assessed, Picture, Segment
 from analyzers.scintigraphy.pages import colour_map, rendered, without_axes
 from analyzers.scintigraphy.spect_given import ShownLesion, shown_lesions
 from analyzers.scintigraphy.spect_legend import legend_lines, mark_of
-from analyzers.scintigraphy.spect_numbers import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
+from analyzers.scintigraphy.spect_names import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
 from analyzers.scintigraphy.spect_planes import Sheet, projected, sampled, sheet
 from analyzers.volume import StudyImages, Volume
 

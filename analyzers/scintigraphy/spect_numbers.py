@@ -7,12 +7,11 @@ from analyzers.contract import Grade, Interval, Measurement
 from analyzers.measuring import measurement
 from analyzers.scintigraphy.spect import SpectReading
 from analyzers.scintigraphy.spect_foci import SpectFocus
+from analyzers.scintigraphy.spect_names import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
 from analyzers.scintigraphy.spect_organs import CtOrgans
 from analyzers.scintigraphy.spect_perfusion import Lobe, Perfusion
 from analyzers.scintigraphy.tumor_ratio import TumorRatio
 
-LIVER_SEGMENT, CT_LIVER_SEGMENT, LUNGS_SEGMENT = "perfused-liver", "ct-liver", "ct-lungs"
-LOBE_SEGMENTS = {"right": "right-lobe", "left": "left-lobe"}
 _FISSURE = "Plane from caval foramen, moved to a step of uptake"
 _SPLIT = "Blur corrected at the plane between the lobes (GTM)"
 _PERCENTS = (10, 20, 40)

@@ -12,7 +12,7 @@ Where no masks are given, hot regions of the liver itself are reported as what t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from analyzers.volume import Volume
 _LESION_CODES = frozenset({vocabulary.LESION, vocabulary.NEOPLASM, vocabulary.METASTASIS, vocabulary.PRIMARY_NEOPLASM})
 LEAST_OVERLAP = 0.75
 """Dice coefficient of two livers after their registration, from which on they are taken for one."""
+REGISTERED = "registered by the outline of the liver alone"
+"""What limits a ratio on masks of another frame of reference."""
 _LEAST_INSIDE = 0.98
 _REGISTRATION_MM = 5.0
 _HOT_FACTOR = 2.0
@@ -145,7 +147,7 @@ def ratios_on_priors(spect: Volume, liver_zyx: NDArray[np.bool_], priors: Sequen
         words = f"lesions of the {prior.analyzer_name} answer of {day}, livers overlap by {100 * overlap:.0f} %"
         moved = [lesion.moved(shift) for lesion in lesions]
         if ratios := ratios_on_masks(spect, moved, liver.moved(shift), words):
-            return ratios
+            return tuple(replace(one, cautions=(REGISTERED,)) for one in ratios)
     return ()
 
 
@@ -180,7 +182,7 @@ def _masks_of(prior: Prior) -> tuple[GridMask, list[GridMask]] | None:
     livers = [segment for segment in prior.result.segments if segment.type == vocabulary.LIVER]
     for liver in livers:
         same = [lesion for lesion in lesions if lesion.planes == liver.planes]
-        volume = _volume_under(prior, liver) if same else None
+        volume = volume_under(prior, liver) if same else None
         if volume is not None:
             whole, *parts = (
                 GridMask(label=one.label, mask_zyx=one.mask_planes, affine_lps=volume.affine_lps)
@@ -190,7 +192,8 @@ def _masks_of(prior: Prior) -> tuple[GridMask, list[GridMask]] | None:
     return None
 
 
-def _volume_under(prior: Prior, segment: Segment) -> Volume | None:
+def volume_under(prior: Prior, segment: Segment) -> Volume | None:
+    """The stack of an earlier study that a segment lies on; ``None`` where it is no longer kept."""
     if prior.images is None:
         return None
     try:

@@ -19,7 +19,8 @@ from analyzers.scintigraphy.reading import Readings, conclude
 from analyzers.scintigraphy.spect import SpectReading, SpectRefusal, read_spect
 from analyzers.scintigraphy.spect_legend import legend_lines
 from analyzers.scintigraphy.spect_montage import spect_page
-from analyzers.scintigraphy.spect_numbers import LOBE_SEGMENTS, spect_measurements
+from analyzers.scintigraphy.spect_names import LOBE_SEGMENTS
+from analyzers.scintigraphy.spect_numbers import spect_measurements
 from analyzers.scintigraphy.thresholds import DEFAULTS
 from analyzers.volume import StudyImages, Volume
 
