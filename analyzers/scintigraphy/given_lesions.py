@@ -35,6 +35,8 @@ _LIVER_ML = (300.0, 5000.0)
 _BLURRED_ML = 14.0
 """A sphere of two resolutions (FWHM 15 mm) across: what is smaller loses counts to its surroundings."""
 _AROUND_LIVER_MM = 15.0
+_LEAST_IN_LIVER = 0.7
+"""Of an outline; low-dose CT misses the border of a liver by less."""
 _SAME_SHARE = 0.8
 _MOST_LESIONS = 20
 _MOST_REMARKS = 6
@@ -260,6 +262,9 @@ def _measured(
         cautions.append(f"smaller than {_BLURRED_ML:.0f} mL: blur lowers the ratio")
     if not reference.by_anatomy:
         cautions.append("normal liver is known by its uptake alone")
+    share = float(around.liver.mask.holds(points).mean())
+    if around.liver.by_anatomy and share < _LEAST_IN_LIVER:
+        cautions.append(f"only {100 * share:.0f} % of the outline lies in {around.liver.words}")
     return TumorRatio(
         name=f"given-lesion-{number}",
         label=_named(lesion.mask.label) if lesion.mask.label.strip() else f"Lesion {number}",

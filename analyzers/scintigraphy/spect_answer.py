@@ -26,7 +26,7 @@ _LOBE_RGB = {"right": (86, 180, 233), "left": (0, 114, 178)}
 _FOCUS_RGB = (213, 94, 0)
 _DEVICE_RGB = (204, 121, 167)
 _HOT_RGB = (240, 228, 66)
-_GIVEN_RGB = (170, 51, 119)
+_GIVEN_RGB = (230, 0, 180)
 _RATIOS_IN_A_SENTENCE = 4
 _CT_RGB = {CT_LIVER_SEGMENT: (221, 130, 101), LUNGS_SEGMENT: (150, 200, 230)}
 
@@ -86,7 +86,10 @@ def spect_ratio_sentence(spect: SpectReading | None) -> str:
     given = [ratio for ratio in spect.ratios if ratio.given] if spect is not None else []
     if not given:
         return ""
-    told = ", ".join(f"{ratio.ratio:.1f} ({ratio.label})" for ratio in given[:_RATIOS_IN_A_SENTENCE])
+    told = ", ".join(
+        f"{ratio.ratio:.1f} ({ratio.label}{', limited' if ratio.cautions else ''})"
+        for ratio in given[:_RATIOS_IN_A_SENTENCE]
+    )
     more = len(given) - _RATIOS_IN_A_SENTENCE
     return f"Tumor-to-normal ratio on outlined lesions: {told}{f' and {more} more' if more > 0 else ''}."
 

@@ -130,6 +130,14 @@ def test_a_small_lesion_is_limited_by_blur(tmp_path: Path) -> None:
     assert any("blur" in text for text in found.ratios[0].cautions)
 
 
+def test_a_lesion_that_hangs_out_of_the_liver_is_limited_and_says_by_how_much(tmp_path: Path) -> None:
+    (hanging,) = given(tmp_path / "a", drawn(("Tumor 1", LESION_CODES, ((-70.0, 0.0, 0.0), 18.0)))).ratios
+    (within,) = given(tmp_path / "b", drawn(("Tumor 1", LESION_CODES, (TUMOUR[0], 16.0)))).ratios
+
+    assert any(text.startswith("only 4") and "the liver of the CT" in text for text in hanging.cautions)
+    assert within.cautions == ()
+
+
 def test_masks_drawn_on_the_ct_move_with_its_liver(tmp_path: Path) -> None:
     dataset = drawn(("Tumor 1", LESION_CODES, CORE), series="ct")
     moved = Surroundings(spect=spect(), liver=around().liver, ct_series_uid=uid("series", "ct"), shift_up_mm=60.0)
