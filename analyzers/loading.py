@@ -138,19 +138,21 @@ def open_study(folder: Path) -> StudyOnDisk:
         sources = [source for path in files if (source := _read_source(path)) is not None]
     if not sources:
         raise StudyFolderError(f"{folder} holds no DICOM instance ({len(files)} other files)")
-    studies = sorted({source.instance.study_instance_uid for source in sources})
+    outlined, images = _parted(sources)
+    studies = sorted({source.instance.study_instance_uid for source in images})
     if len(studies) > 1:
         raise StudyFolderError(
             f"{folder} holds {len(studies)} studies ({', '.join(studies[:5])}): give each a folder of its own"
         )
-    outlined, images = _parted(sources)
+    # Of another study, or damaged: no reason not to read the images.
+    own = [source for source in outlined if source.instance.study_instance_uid == studies[0]]
     by_series: dict[str, list[SourceFile]] = {}
     for source in images:
         by_series.setdefault(source.instance.series_instance_uid, []).append(source)
     return StudyOnDisk(
         {uid: tuple(members) for uid, members in by_series.items()},
-        ignored_files=len(files) - len(sources),
-        outlined=outlined,
+        ignored_files=len(files) - len(sources) + len(outlined) - len(own),
+        outlined=own,
     )
 
 

@@ -139,7 +139,8 @@ def _newest_first(segmentations: Sequence[GivenSegmentation]) -> list[GivenSegme
 
 
 def _told(remarks: Sequence[str]) -> tuple[str, ...]:
-    unique = list(dict.fromkeys(remarks))
+    # Refusals may quote a decoder, names a stranger.
+    unique = list(dict.fromkeys(_plain(remark) for remark in remarks))
     more = len(unique) - _MOST_REMARKS
     return (*unique[:_MOST_REMARKS], *((f"{more} more outlines were not used.",) if more > 0 else ()))
 
@@ -271,7 +272,7 @@ def _measured(
         ratio=mean / level,
         volume_ml=lesion.mask.volume_ml,
         given=True,
-        origin=f"{lesion.origin}; normal liver: {reference.words} without lesions",
+        origin=_plain(f"{lesion.origin}; normal liver: {reference.words} without lesions"),
         mask_zyx=on_spect(lesion.mask, around.spect),
         segment=lesion.segment,
         cautions=tuple(cautions),
@@ -296,11 +297,15 @@ def _name(segmentation: GivenSegmentation, *, within: bool = False) -> str:
 
 
 def _named(text: str) -> str:
-    """A stranger's words on one line of plain ASCII, short enough for a label."""
+    """A stranger's words, short enough for a label and without the signs that part a remark."""
+    return " ".join(_plain(text).replace(",", " ").replace(";", " ").split())[:_LABEL_CHARACTERS].strip()
+
+
+def _plain(text: str) -> str:
+    """One line of plain ASCII: accents dropped, what is left over a question mark."""
     folded = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
-    plain = "".join(sign for sign in folded if not unicodedata.combining(sign))
-    line = "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in plain)
-    return " ".join(line.replace(",", " ").replace(";", " ").split())[:_LABEL_CHARACTERS].strip()
+    kept = "".join(sign for sign in folded if not unicodedata.combining(sign))
+    return "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in kept)
 
 
 def without_measuring(segmentations: Sequence[GivenSegmentation], why: str) -> GivenRatios:

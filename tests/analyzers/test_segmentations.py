@@ -161,6 +161,17 @@ def test_a_segmentation_is_no_series_of_the_study(tmp_path: Path) -> None:
     assert len(study.segmentations) == len(study.with_roles({}).segmentations) == 1
 
 
+def test_a_segmentation_of_another_study_is_an_ignored_file(tmp_path: Path) -> None:
+    dataset = made()
+    dataset.StudyInstanceUID = uid("another study")
+
+    study = opened(tmp_path, dataset)
+
+    assert study.segmentations == ()
+    assert study.ignored_files == 1
+    assert study.summary.study_instance_uid == uid("study")
+
+
 def test_a_folder_of_nothing_but_segmentations_has_them_as_its_series(tmp_path: Path) -> None:
     made().save_as(tmp_path / "given.dcm", enforce_file_format=True)
 
