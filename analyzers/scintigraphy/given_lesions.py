@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from analyzers.contract import SegmentRef
 from analyzers.grid_mask import GridMask
@@ -32,8 +33,10 @@ from analyzers.volume import Volume
 
 _LIVER_ML = (300.0, 5000.0)
 """Of what may be called the liver of an adult, a small remnant and a large tumour load included."""
-_BLURRED_ML = 14.0
-"""A sphere of two resolutions (FWHM 15 mm) across: what is smaller loses counts to its surroundings."""
+_RESOLUTION_MM = 15.0
+"""Assumed FWHM of a Tc-99m SPECT of the liver: the collimator at that depth and the smoothing after reconstruction."""
+_LEAST_KEPT = 2.0 / 3.0
+_KEPT_GRID_MM = 2.0
 _AROUND_LIVER_MM = 15.0
 _LEAST_IN_LIVER = 0.7
 """Of an outline; low-dose CT misses the border of a liver by less."""
@@ -259,8 +262,9 @@ def _measured(
     if mean is None:
         return "the outline leaves the field of the SPECT"
     cautions = list(lesion.cautions)
-    if lesion.mask.volume_ml < _BLURRED_ML:
-        cautions.append(f"smaller than {_BLURRED_ML:.0f} mL: blur lowers the ratio")
+    kept = kept_by_blur(lesion.mask)
+    if kept < _LEAST_KEPT:
+        cautions.append(f"blur leaves about {100 * kept:.0f} % of its counts inside: the ratio is drawn towards 1")
     if not reference.by_anatomy:
         cautions.append("normal liver is known by its uptake alone")
     share = float(around.liver.mask.holds(points).mean())
@@ -277,6 +281,20 @@ def _measured(
         segment=lesion.segment,
         cautions=tuple(cautions),
     )
+
+
+def kept_by_blur(mask: GridMask) -> float:
+    """Share of a uniform lesion's counts that the camera's blur leaves inside its outline, by the outline alone."""
+    steps_mm = [float(np.linalg.norm(mask.affine_lps[:3, axis])) for axis in (2, 1, 0)]
+    thinned = tuple(slice(None, None, max(1, int(_KEPT_GRID_MM // step))) for step in steps_mm)
+    inside = mask.mask_zyx[thinned]
+    if not inside.any():
+        return 0.0
+    spread = [_RESOLUTION_MM / 2.355 / (step * (part.step or 1)) for step, part in zip(steps_mm, thinned, strict=True)]
+    rooms = [(round(3.0 * sigma),) * 2 for sigma in spread]
+    padded = np.pad(inside.astype(np.float32), rooms)
+    soft = ndimage.gaussian_filter(padded, spread)
+    return float(soft[padded > 0].mean(dtype=np.float64))
 
 
 def _is_near(points: NDArray[np.float64], livers: Sequence[GridMask]) -> bool:
