@@ -22,8 +22,8 @@ def ball(centre: tuple[int, int, int], radius: float) -> NDArray[np.bool_]:
     return np.asarray((places**2).sum(axis=0) <= radius**2, np.bool_)
 
 
-def patient(folder: Path, name: str) -> tuple[Path, Path, str]:
-    """A SPECT with one tumour, a reader's segmentation of it, and their study."""
+def patient(folder: Path, name: str, patient_id: str = "") -> tuple[Path, Path, str]:
+    """A SPECT with one tumour, a reader's segmentation of it, and their study; by default of a patient of its own."""
     expected = np.where(ball(*LIVER), 200.0, 1.0)
     expected[ball(*TUMOUR)] *= RATIO
     counts = np.random.default_rng(5).poisson(ndimage.gaussian_filter(expected, 0.6)).astype(np.float32)
@@ -31,6 +31,7 @@ def patient(folder: Path, name: str) -> tuple[Path, Path, str]:
     write_spect(Scan(values_zyx=counts, affine_lps=AFFINE, name=name), path, "HAI PUMP PERFUSION MAA SPECT")
     image = dcmread(path)
     image.CorrectedImage = ["ATTN"]
+    image.PatientID = patient_id or name
     image.save_as(path)
     on = reference_image(
         study=image.StudyInstanceUID, series=image.SeriesInstanceUID, frame_of_reference=image.FrameOfReferenceUID

@@ -121,3 +121,19 @@ def test_a_segmentation_that_comes_after_the_answer_waits_for_the_next_analysis(
     assert ratios_in(report(pacs, second, 2)) == [pytest.approx(RATIO, rel=0.1)]
     assert dcmread(outlined).SOPInstanceUID in evidence(report(pacs, second, 2))
     assert len(second.jobs) == 2
+
+
+def test_what_was_outlined_on_an_earlier_study_of_the_patient_is_measured_on_the_next(
+    world: tuple[NodeUnderTest, MisbehavingPacs], tmp_path: Path
+) -> None:
+    node, pacs = world
+    spect, outlined, study = patient(tmp_path, "first", "TWICE")
+    store(node.port, [outlined, spect])
+    node.answered(study)
+    again, _, next_study = patient(tmp_path, "second", "TWICE")
+
+    store(node.port, [again])
+
+    document = report(pacs, node.answered(next_study))
+    assert ratios_in(document) == [pytest.approx(RATIO, rel=0.1)]
+    assert dcmread(outlined).SOPInstanceUID not in evidence(document), "it is of another study"
