@@ -27,10 +27,13 @@ _TWO_SCANS = (
     "whether the whole liver is perfused is not judged: two scans of the liver lie in the study and no header names "
     "the tracer; if one shows a colloid, it would show a lobe that is not perfused"
 )
-_WRONG_SIDE = "most of the liver's counts lie on the left side: names of the views exchanged, or a picture mirrored?"
+_WRONG_SIDE = (
+    "most of the liver's counts lie on the left side: names of the views exchanged, a picture mirrored, or another "
+    "organ that outshines the liver?"
+)
 _LEFT_LOBE_OR_EXCHANGED = (
     "most of the liver's counts lie on the left side: the left lobe alone has uptake (the right one not perfused or "
-    "resected), or the names of the views are exchanged?"
+    "resected), another organ outshines the liver, or the names of the views are exchanged?"
 )
 _LEFT_LOBE_FRONT = 1.6
 _INSEPARABLE = "; may be liver or a tumor in it"

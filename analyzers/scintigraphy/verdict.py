@@ -107,7 +107,12 @@ def _whole(facts: Facts) -> str:
     return "uptake in both lobes of the liver"
 
 
+_NOT_TOLD = "extrahepatic activity is not judged, for what outshines the liver would be taken for it"
+
+
 def _outside(facts: Facts) -> str:
+    if facts.side_doubt and not (facts.extrahepatic or facts.possible):
+        return _NOT_TOLD
     return {
         Presence.PRESENT: f"extrahepatic activity suspected: {'; '.join(facts.extrahepatic)}",
         Presence.INDETERMINATE: f"possible extrahepatic activity: {'; '.join(facts.possible)}",
@@ -229,6 +234,8 @@ def extrahepatic_sentence(facts: Facts) -> str:
     if facts.extrahepatic or facts.possible:
         also = "; ".join(facts.possible) if facts.extrahepatic and facts.possible else ""
         return _joined(_outside(facts), f"possible as well: {also}" if also else "")
+    if facts.side_doubt:
+        return _joined(_NOT_TOLD)
     said = "no activity outside the liver detected"
     if facts.pertechnetate:
         said = "no activity outside the liver detected but that of free pertechnetate"
@@ -242,4 +249,5 @@ def extrahepatic_sentence(facts: Facts) -> str:
 def _presence_by_foci(facts: Facts) -> Presence:
     if facts.extrahepatic:
         return Presence.PRESENT
-    return Presence.INDETERMINATE if facts.possible else Presence.ABSENT
+    # Where the liver lies on the wrong side, it may not be the liver.
+    return Presence.INDETERMINATE if facts.possible or facts.side_doubt else Presence.ABSENT

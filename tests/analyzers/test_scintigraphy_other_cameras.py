@@ -12,7 +12,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from scipy import ndimage
 
-from analyzers.contract import Grade
+from analyzers import vocabulary
+from analyzers.contract import Grade, Presence
+from tests.analyzers.scintigraphy_samples import ellipse
 from tests.analyzers.scintigraphy_studies import (
     SHUNT,
     SPECT,
@@ -175,6 +177,24 @@ def test_an_oblique_view_with_more_counts_is_not_taken_for_the_anterior_one(made
     dataset.DetectorInformationSequence.append(oblique)
 
     assert value(assessed(study, tmp_path / "oblique"), SHUNT) == value(plain, SHUNT)
+
+
+@pytest.mark.parametrize(("row", "column", "radius"), [(112, 95, 9), (60, 100, 8)])
+def test_an_organ_that_outshines_the_liver_is_never_called_no_extrahepatic_activity(
+    made: Made, tmp_path: Path, row: int, column: int, radius: int
+) -> None:
+    """A catheter that slipped: bowel or spleen holds twice the liver's counts."""
+    study, rng = made(), np.random.default_rng(3)
+    front, back = study[0].pixel_array.astype(np.float64) * 0.3
+    organ = ndimage.gaussian_filter(ellipse(row, column, radius, radius, 2.0 * float(front.sum())), 2.0)
+    give(study[0], np.stack([front + rng.poisson(organ), back + rng.poisson(organ[:, ::-1])]).astype(np.uint16))
+    result = assessed(study, tmp_path / "slipped")
+
+    assert result.findings[0].value == vocabulary.PERFUSION_INDETERMINATE
+    assert "o extrahepatic activity detected" not in result.conclusion
+    assert "another organ" in result.conclusion
+    (outside,) = (one for one in result.findings if one.key == "extrahepatic_perfusion")
+    assert outside.presence is Presence.INDETERMINATE
 
 
 def test_views_on_different_matrices_give_no_number(made: Made, tmp_path: Path) -> None:

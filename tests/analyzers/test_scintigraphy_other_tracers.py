@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
 from analyzers import vocabulary
@@ -105,6 +106,36 @@ def test_one_scan_in_two_objects_is_not_taken_for_two_scans(made: Made, tmp_path
     result = assessed(without_names(made("separate-views")), tmp_path / "separate")
 
     assert result.findings[0].value == vocabulary.PERFUSION_COMPLETE
+
+
+def on_a_coarse_matrix(scan: Dataset) -> None:
+    counts = scan.pixel_array
+    give(scan, counts.reshape(2, 64, 2, 64, 2).sum(axis=(2, 4)).astype(np.uint16))
+    scan.Rows = scan.Columns = 64
+    scan.PixelSpacing = [2.0 * float(edge) for edge in scan.PixelSpacing]
+
+
+def of_another_place(scan: Dataset) -> None:
+    give(scan, np.roll(scan.pixel_array, 28, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (on_a_coarse_matrix, "the colloid scan has another matrix or pixel size"),
+        (of_another_place, "both scans cannot be laid onto each other"),
+    ],
+)
+def test_a_colloid_scan_that_cannot_be_laid_onto_the_views_leaves_spleen_and_completeness_open(
+    made: Made, tmp_path: Path, change: Callable[[Dataset], None], reason: str
+) -> None:
+    study = made("sulfur-colloid")
+    change(next(dataset for dataset in study if str(dataset.SeriesNumber) == COLLOID))
+    result = assessed(study, tmp_path / "apart")
+
+    assert any(reason in text for text in result.limitations)
+    assert result.findings[0].value == vocabulary.PERFUSION_INDETERMINATE
+    assert next(one.grade for one in result.measurements if one.key == SHUNT) is Grade.LIMITED
 
 
 def with_colloid_later(made: Made, *variants: str) -> Study:

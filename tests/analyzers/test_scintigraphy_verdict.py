@@ -52,8 +52,9 @@ ROWS: dict[str, tuple[Facts, Code, Presence, str]] = {
     "views or sides in doubt": (
         Facts(side_doubt=SIDE, missing_lobe="right"),
         vocabulary.PERFUSION_INDETERMINATE,
-        Presence.ABSENT,
-        f"Indeterminate: {SIDE} No extrahepatic activity detected on planar views, which show about 30 % of it.",
+        Presence.INDETERMINATE,
+        f"Indeterminate: {SIDE} "
+        "Extrahepatic activity is not judged, for what outshines the liver would be taken for it.",
     ),
     "extrahepatic activity suspected": (
         Facts(extrahepatic=(STOMACH,)),
