@@ -7,18 +7,21 @@ from scipy import ndimage
 from analyzers import vocabulary
 from analyzers.contract import Finding, Presence
 from analyzers.scintigraphy import gates
+from analyzers.scintigraphy.foci import PlanarFocus
 from analyzers.scintigraphy.lobes import LobeUptake
+from analyzers.scintigraphy.patterns import SECOND_SPOT
 from analyzers.scintigraphy.planar import PlanarReading
-from analyzers.scintigraphy.shunt import LungShunt
 from analyzers.scintigraphy.spect import SpectReading
-from analyzers.scintigraphy.spect_answer import certain_places, possible_places
-from analyzers.scintigraphy.thresholds import Thresholds
+from analyzers.scintigraphy.spect_answer import certain_places, faint_places, pocket_share_of, possible_places
+from analyzers.scintigraphy.spect_perfusion import Perfusion
 from analyzers.scintigraphy.verdict import Facts, Pattern, extrahepatic_presence, extrahepatic_sentence
-from analyzers.scintigraphy.whereabouts import LocatedFocus, Origin
+from analyzers.scintigraphy.whereabouts import CATHETER_TIP, LocatedFocus, Origin
 
 _TIP_OUTSHINES_FRACTION = 0.5
-_LIVER_CUT = "whether the whole liver is perfused is not judged: the field cuts it"
-_VIEWS_SHIFTED = "whether the whole liver is perfused is not judged: both views are shifted against each other"
+_LIVER_CUT = "whether the whole liver is perfused is not judged: the field of view cuts it"
+_VIEWS_SHIFTED = (
+    "whether the whole liver is perfused is not judged: the patient moved between the anterior and the posterior view"
+)
 _RESIDUE = (
     "whether the whole liver is perfused is not judged: colloid that could not be subtracted lies under the views, and "
     "would show a lobe that is not perfused"
@@ -37,7 +40,9 @@ _LEFT_LOBE_OR_EXCHANGED = (
 )
 _LEFT_LOBE_FRONT = 1.6
 _INSEPARABLE = "; may be liver or a tumor in it"
-_NO_PLANAR = "whether both lobes are perfused is not judged without planar views or a CT"
+_NO_PLANAR = "whether both lobes are perfused is not judged: neither planar views nor a CT could be used"
+_NOT_CORRECTED = "whether both lobes are perfused is not judged: the SPECT is not known to be corrected for attenuation"
+_WITHOUT_CT, _CT_REFUSED = "without a CT,", "the CT could not be used, so"
 
 
 def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
@@ -46,7 +51,8 @@ def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
     foci = planar.foci if planar is not None else ()
     certain = [item for item in foci if is_extrahepatic(item) and presence_of(item) is Presence.PRESENT]
     possible = [item for item in foci if is_extrahepatic(item) and presence_of(item) is Presence.INDETERMINATE]
-    side_doubt = _side_doubt(planar)
+    perfusion = spect.perfusion if spect is not None else None
+    side_doubt = _side_doubt(planar, perfusion)
     if side_doubt:
         # Where sides are in doubt, what seems to lie outside the liver may be a lobe of it.
         certain, possible = [], [*certain, *possible]
@@ -56,28 +62,35 @@ def facts_of(planar: PlanarReading | None, spect: SpectReading | None) -> Facts:
     absent = (
         bool(missing) and compared is not None and planar is not None and compared.parenchyma is planar.split.uptake
     )
-    perfusion = spect.perfusion if spect is not None else None
+    planar_foci = (*certain, *possible, *(item for item in foci if is_unexplained(item)))
+    on_spect, perhaps = certain_places(spect), possible_places(spect, pertechnetate=free)
     return Facts(
         spilt_in_pocket=(planar is not None and not planar.passed(gates.POCKET))
         or (spect is not None and spect.spilt_in_pocket),
-        pocket_share_fraction=planar.pocket_share_fraction if planar is not None else 0.0,
+        pocket_share_fraction=max(
+            planar.pocket_share_fraction if planar is not None else 0.0,
+            pocket_share_of(spect) if spect is not None and spect.spilt_in_pocket else 0.0,
+        ),
         hot_tip_share_fraction=tip.focus.share_fraction if tip is not None else _hot_tip_on_spect(spect),
-        extrahepatic=(*(_place(item) for item in certain), *certain_places(spect)),
+        extrahepatic=(*(_place(item) for item in certain), *on_spect),
         possible=(
             *(_place(item) for item in possible),
             *(_place(item) for item in foci if is_unexplained(item)),
-            *possible_places(spect, pertechnetate=free),
+            *perhaps,
         ),
+        faint=faint_places(spect, pertechnetate=free),
+        perhaps_same=bool(planar_foci) and bool(on_spect or perhaps),
         # Parenchyma on a CT tells more than the outline of uptake on projections.
         missing_lobe=perfusion.missing_lobe if perfusion is not None else "" if absent else missing,
         liver_shown_there_by="the CT" if perfusion is not None else "the colloid scan" if shown else "",
         absent_lobe=perfusion.resected_lobe if perfusion is not None else missing if absent else "",
-        not_judged="" if perfusion is not None else _not_judged(planar),
+        not_judged="" if perfusion is not None else _not_judged(planar, spect),
         seen_on=" and ".join(
             name
             for name, reading in (("planar views", planar), (spect.seen_on if spect else "", spect))
             if reading is not None
         ),
+        near_liver="" if spect is None or spect.organs else _CT_REFUSED if spect.ct_reason else _WITHOUT_CT,
         pertechnetate=free,
         side_doubt=side_doubt,
     )
@@ -138,34 +151,19 @@ def pattern_findings(
     )
 
 
-def shunt_sentence(planar: PlanarReading | None, thresholds: Thresholds) -> str:
-    """The lung shunt in one sentence; empty when it was not measured."""
-    if planar is None or not isinstance(planar.shunt, LungShunt):
-        return ""
-    shunt = planar.shunt
-    least = "at least " if shunt.at_least else ""
-    plain = "uncorrected" if planar.pair.scatter_yx is None else "corrected for scatter by windows alone"
-    sentence = (
-        f"Lung shunt {least}{100 * shunt.corrected:.1f} % (95 % interval {100 * shunt.corrected_low:.1f} to "
-        f"{100 * shunt.corrected_high:.1f} %; {plain} {100 * shunt.raw:.1f} %)"
-    )
-    if shunt.corrected >= thresholds.high_shunt_fraction:
-        return f"{sentence}: high."
-    if shunt.corrected >= thresholds.advisory_shunt_fraction:
-        return f"{sentence}: above the usual 0 to 10 % of pump patients."
-    return f"{sentence}."
-
-
 def device_sentence(planar: PlanarReading | None) -> str:
     """Activity at the catheter tip in one sentence; empty without any, or where it decides the category itself."""
     if planar is None or _hot_tip(planar) is not None:
         return ""
-    tips = [item for item in planar.of_origin(Origin.DEVICE) if item.whereabouts.words == "catheter tip"]
-    if not tips:
+    spots = planar.of_origin(Origin.DEVICE)
+    tip = next((item for item in spots if item.whereabouts.words == CATHETER_TIP), None)
+    if tip is None:
         return ""
-    share = 100 * sum(item.focus.share_fraction for item in tips)
+    others = [100 * item.focus.share_fraction for item in spots if item.whereabouts.words == SECOND_SPOT]
+    another = "".join(f"; another, {share:.1f} %, is likelier a tumor" for share in others)
     return (
-        f"Hot spot at the porta, {share:.1f} % of the liver's counts: catheter tip (usually harmless) or small tumor."
+        f"Hot spot at the porta, {100 * tip.focus.share_fraction:.1f} % of the liver's counts: catheter tip (usually "
+        f"harmless) or small tumor{another}."
     )
 
 
@@ -181,7 +179,7 @@ def pertechnetate_sentence(planar: PlanarReading | None) -> str:
 def _hot_tip(planar: PlanarReading | None) -> LocatedFocus | None:
     if planar is None:
         return None
-    tips = [item for item in planar.of_origin(Origin.DEVICE) if item.whereabouts.words == "catheter tip"]
+    tips = [item for item in planar.of_origin(Origin.DEVICE) if item.whereabouts.words == CATHETER_TIP]
     return next((item for item in tips if item.focus.share_fraction >= _TIP_OUTSHINES_FRACTION), None)
 
 
@@ -197,9 +195,9 @@ def _missing_lobe(planar: PlanarReading | None) -> str:
     return "left" if planar.split.uptake is LobeUptake.NO_LEFT else "right"
 
 
-def _not_judged(planar: PlanarReading | None) -> str:
+def _not_judged(planar: PlanarReading | None, spect: SpectReading | None) -> str:
     if planar is None:
-        return _NO_PLANAR
+        return _NO_PLANAR if spect is None or spect.organs is None else _NOT_CORRECTED
     if not planar.passed(gates.ALIGNMENT):
         return _VIEWS_SHIFTED
     if not planar.passed(gates.LIVER_IN_FIELD):
@@ -209,9 +207,14 @@ def _not_judged(planar: PlanarReading | None) -> str:
     return _TWO_SCANS if planar.colloid_supposed else _RESIDUE
 
 
-def _side_doubt(planar: PlanarReading | None) -> str:
-    """Both readings of a liver on the left side, unless it is far brighter from in front, as a left lobe alone is."""
+def _side_doubt(planar: PlanarReading | None, perfusion: Perfusion | None) -> str:
+    """Both readings of a liver on the left side, unless it is far brighter from in front, as a left lobe alone is.
+
+    A SPECT/CT knows its sides: where it shows no uptake on the right, planar views that show the same are right.
+    """
     if planar is None or planar.passed(gates.LIVER_SIDE):
+        return ""
+    if perfusion is not None and "right" in {perfusion.missing_lobe, perfusion.resected_lobe}:
         return ""
     if planar.split.uptake is not LobeUptake.NO_RIGHT:
         return _WRONG_SIDE
@@ -220,8 +223,17 @@ def _side_doubt(planar: PlanarReading | None) -> str:
 
 
 def _place(located: LocatedFocus) -> str:
+    """The guess of the place, marked as one, and the share."""
     focus = located.focus
     if located.whereabouts.origin is Origin.PHYSIOLOGIC:
-        return f"uptake like that of the {located.whereabouts.words} ({100 * focus.share_fraction:.1f} %)"
+        return f"uptake like that of the {located.whereabouts.words} ({planar_share_words(focus)})"
     doubt = "" if focus.stands_apart or located.whereabouts.origin is Origin.AMBIGUOUS else _INSEPARABLE
-    return f"{located.whereabouts.words} ({100 * focus.share_fraction:.1f} % of the liver's counts{doubt})"
+    return f"{located.whereabouts.words}? ({planar_share_words(focus)}{doubt})"
+
+
+def planar_share_words(focus: PlanarFocus) -> str:
+    """A share of the liver's counts; above all of them it is none, and no number is printed."""
+    if focus.share_fraction > 1.0:
+        return "more counts than the liver"
+    share = f"{100 * focus.share_fraction:.1f} % of the liver's counts"
+    return f"at least {share}, cut by the edge of the field" if focus.cut_by_field else share

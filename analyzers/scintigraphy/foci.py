@@ -65,6 +65,8 @@ class PlanarFocus:
         Least distance between both outlines.
     clear_in_lateral : bool
         A lateral view shows it clear of the liver.
+    cut_by_field : bool
+        It reaches the edge of the field: it holds more than was counted.
     """
 
     name: str
@@ -83,6 +85,7 @@ class PlanarFocus:
     best_view: int
     from_liver_mm: float = 0.0
     clear_in_lateral: bool = False
+    cut_by_field: bool = False
 
 
 def find_foci(pair: PlanarPair, regions: PlanarRegions, thresholds: Thresholds) -> tuple[PlanarFocus, ...]:
@@ -168,6 +171,7 @@ def _measure(
         stands_apart=probability >= thresholds.sure_focus_probability,
         peak_row_col=place,
         best_view=peak.view,
+        cut_by_field=bool((mask & ~ndimage.binary_erosion(pair.field_yx)).any()),
     )
 
 

@@ -7,7 +7,6 @@ maximum intensity projection from in front and planes through the liver's centre
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from analyzers.contract import Assessed, FrameRef, Measurement, NotAssessable, Picture, Region
 from analyzers.scintigraphy.expectations import Role
-from analyzers.scintigraphy.pages import colour_map, rendered, without_axes
+from analyzers.scintigraphy.pages import colour_map, rendered, without_axes, wrapped
 from analyzers.scintigraphy.spect_montage import spect_page
 from analyzers.scintigraphy.views import POSTERIOR, settle_directions
 from analyzers.volume import PlanarView, StudyImages
@@ -29,12 +28,13 @@ _DPI = 100
 _TEXT_WIDTH = 62
 _BOLD_TEXT_WIDTH = 54
 _LABELS = {
-    "lung_shunt_fraction": "Lung shunt, uncorrected",
+    "lung_shunt_fraction": "Lung shunt, before attenuation correction",
     "lung_shunt_fraction_corrected": "Lung shunt, corrected for scatter and attenuation",
     "liver_geometric_mean_counts": "Liver, geometric mean",
     "lung_geometric_mean_counts": "Lungs, geometric mean",
-    "left_lobe_share": "Left of the dividing line",
-    "left_to_right_level": "Left to right uptake level",
+    "lung_shunt_fraction_spect": "Lung shunt by SPECT/CT",
+    "left_lobe_share": "Liver counts left of the dividing line",
+    "left_to_right_level": "Left to right uptake level (ratio)",
     "outside_colloid_share": "Foci outside the colloid outline, relative to liver",
     "perfused_outline_share_10": "Colloid outline perfused, above 10 %",
     "perfused_outline_share_20": "Colloid outline perfused, above 20 %",
@@ -83,7 +83,7 @@ def _planar_page(views: Sequence[PlanarView], result: Assessed | NotAssessable) 
     width_in = 0.305 * _WIDTH_IN
     heights_in = [width_in * (bottom - top) / max(right - left, 1.0) for top, bottom, left, right in frames]
     # The page is as high as its pictures or its text need.
-    wanted_in = max(2.0 * (max(heights_in) + _TITLE_IN) + 0.15, len(lines) * _LINE_IN + _TITLE_IN)
+    wanted_in = max(2.0 * (max(heights_in) + _TITLE_IN) + 0.15, height_of_lines_in(len(lines)))
     height_in = min(max(wanted_in, _LEAST_HEIGHT_IN), _MOST_HEIGHT_IN)
     figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=_DPI, facecolor="white")
     for number, (view, frame, own_in) in enumerate(zip(views, frames, heights_in, strict=True)):
@@ -182,9 +182,19 @@ def _draw_region(axes: Axes, region: Region, frame: FrameRef, *, dark: bool) -> 
             )  # fmt: skip
 
 
+def height_of_lines_in(count: int) -> float:
+    """Height in inches that so many lines of text need."""
+    return count * _LINE_IN + _TITLE_IN
+
+
+def lines_in_height(height_in: float) -> int:
+    """How many lines of text a height has room for; the height that lines need has room for just these."""
+    return int((height_in - _TITLE_IN) / _LINE_IN + 1e-6)
+
+
 def _write(figure: Figure, lines: Sequence[tuple[str, str, str]], height_in: float) -> None:
     """The column of text on the right; what has no room is said to be in the report."""
-    room = int((height_in - _TITLE_IN) / _LINE_IN)
+    room = lines_in_height(height_in)
     kept = list(lines if len(lines) <= room else lines[: room - 1])
     if len(kept) < len(lines):
         kept.append(("... more in the report", "black", "normal"))
@@ -197,27 +207,27 @@ def _lines(result: Assessed | NotAssessable) -> list[tuple[str, str, str]]:
     """Text, colour and weight of every line."""
     lines: list[tuple[str, str, str]] = []
     if isinstance(result, Assessed):
-        lines += [(text, "black", "bold") for text in textwrap.wrap(result.conclusion, _BOLD_TEXT_WIDTH)]
+        lines += [(text, "black", "bold") for text in wrapped(result.conclusion, _BOLD_TEXT_WIDTH)]
         lines.append(("", "black", "normal"))
-        lines += [(text, "#505050", "normal") for text in textwrap.wrap(_legend(result), _TEXT_WIDTH)]
+        lines += [(text, "#505050", "normal") for text in wrapped(_legend(result), _TEXT_WIDTH)]
         for measurement in result.measurements:
             if measurement.subject is None or measurement.subject == "liver":
-                lines += [(text, "black", "normal") for text in textwrap.wrap(in_words(measurement), _TEXT_WIDTH)]
+                lines += [(text, "black", "normal") for text in wrapped(in_words(measurement), _TEXT_WIDTH)]
         lines.append(("", "black", "normal"))
         for finding in result.findings[1:]:
-            lines += [(text, "#a04000", "normal") for text in textwrap.wrap(finding.sentence, _TEXT_WIDTH)]
+            lines += [(text, "#a04000", "normal") for text in wrapped(finding.sentence, _TEXT_WIDTH)]
     else:
         lines.append(("Not assessable", "#a00000", "bold"))
         for reason in result.reasons:
-            lines += [(text, "black", "normal") for text in textwrap.wrap(reason, _TEXT_WIDTH)]
+            lines += [(text, "black", "normal") for text in wrapped(reason, _TEXT_WIDTH)]
     lines.append(("", "black", "normal"))
     for gate in result.gates:
         mark, colour = ("passed", "#006040") if gate.passed else ("FAILED", "#a00000")
-        lines += [(text, colour, "normal") for text in textwrap.wrap(f"{gate.name}: {gate.seen} - {mark}", _TEXT_WIDTH)]
+        lines += [(text, colour, "normal") for text in wrapped(f"{gate.name}: {gate.seen} - {mark}", _TEXT_WIDTH)]
     if isinstance(result, Assessed):
         lines.append(("", "black", "normal"))
         for limitation in result.limitations:
-            lines += [(text, "#505050", "normal") for text in textwrap.wrap(limitation, _TEXT_WIDTH)]
+            lines += [(text, "#505050", "normal") for text in wrapped(limitation, _TEXT_WIDTH)]
     return lines
 
 
@@ -225,21 +235,27 @@ def _legend(result: Assessed) -> str:
     """What the outlines mean, as far as they are drawn."""
     names = {region.name for region in result.regions}
     drawn = [words for start, words in _LEGEND if any(name.startswith(start) for name in names)]
-    return f"Outlines: {', '.join(drawn)}." if drawn else ""
+    return f"Outlines: {', '.join(drawn)}. In brackets: 95 % interval." if drawn else ""
 
 
 def in_words(measurement: Measurement) -> str:
     """A measurement with its unit as a line of text."""
     unit = measurement.unit.value
-    interval = measurement.interval
-    if measurement.key.startswith("lung_shunt") or measurement.key.endswith("_share"):
-        spread = ""
-        if interval is not None and interval.high is not None:
-            spread = f" ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
-        value = f"{100 * measurement.value:.1f}{spread} %"
+    if measurement.key.startswith("lung_shunt") or "_share" in measurement.key:
+        value = _percent(measurement)
     elif unit in {"1", "{ratio}"}:
         value = f"{measurement.value:.3g}"
     else:
         value = f"{measurement.value:,.0f} {unit.strip('{}')}"
     grade = "" if measurement.grade == "good" else " (limited)"
     return f"{_LABELS.get(measurement.key, measurement.concept.meaning)}: {value}{grade}"
+
+
+def _percent(measurement: Measurement) -> str:
+    """A share in percent with its interval in brackets; one without an upper end is a lower limit."""
+    interval, value = measurement.interval, f"{100 * measurement.value:.1f}"
+    if interval is None:
+        return f"{value} %"
+    if interval.high is None:
+        return f"at least {value} % (from {100 * interval.low:.1f})"
+    return f"{value} % ({100 * interval.low:.1f} to {100 * interval.high:.1f})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,3 +40,8 @@ def rendered(figure: Figure) -> NDArray[np.uint8]:
     canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib's Agg canvas carries no types here
     rgba = np.asarray(canvas.buffer_rgba(), np.uint8)  # type: ignore[no-untyped-call]  # likewise
     return np.ascontiguousarray(rgba[..., :3])
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Lines of at most so many letters, no number parted from its percent sign; empty without text."""
+    return textwrap.wrap(text.replace(" %", "\u00a0%"), columns)

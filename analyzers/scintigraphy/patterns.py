@@ -17,13 +17,22 @@ from analyzers import vocabulary
 from analyzers.contract import Code
 from analyzers.scintigraphy.landmarks import Landmarks
 from analyzers.scintigraphy.thresholds import Thresholds
-from analyzers.scintigraphy.whereabouts import KIDNEY_FAINT_FRACTION, PUMP_POCKET, LocatedFocus, Origin, is_pump_depth
+from analyzers.scintigraphy.whereabouts import (
+    CATHETER_TIP,
+    KIDNEY_FAINT_FRACTION,
+    OR_TIP,
+    PUMP_POCKET,
+    LocatedFocus,
+    Origin,
+    is_pump_depth,
+)
 
 _POCKET_REACH_MM = 100.0
 _NECK_SEEN_ABOVE_DOME_MM = 250.0
 _STOMACH_WIDE_MM = 85.0
 _STOMACH_FAINT_FRACTION = 0.3
 _FLANK_FAINT_FRACTION = 0.12
+SECOND_SPOT = "small hot tumor or catheter tip"
 _URINARY: frozenset[Code] = frozenset({vocabulary.KIDNEY, vocabulary.URINARY_BLADDER})
 
 
@@ -40,7 +49,24 @@ def explained_together(
     field_top_row : int
         Uppermost row that the crystal sees, on the working grid.
     """
-    return _with_pertechnetate(_with_one_pocket(foci, landmarks), landmarks, field_top_row)
+    return _with_pertechnetate(_with_one_tip(_with_one_pocket(foci, landmarks)), landmarks, field_top_row)
+
+
+def _with_one_tip(foci: Sequence[LocatedFocus]) -> tuple[LocatedFocus, ...]:
+    """A pump has one catheter: of several hot spots near the porta the hottest is likeliest its tip."""
+    tips = [item for item in foci if item.whereabouts.words == CATHETER_TIP]
+    if not tips:
+        return tuple(foci)
+    hottest = max(tips, key=lambda item: item.focus.peak_fraction)
+    return tuple(item if item is hottest else _beside_the_tip(item) for item in foci)
+
+
+def _beside_the_tip(item: LocatedFocus) -> LocatedFocus:
+    where = item.whereabouts
+    if where.words != CATHETER_TIP:
+        return replace(item, whereabouts=replace(where, words=where.words.removesuffix(OR_TIP)))
+    reason = f"{where.reason}; another spot near the porta is hotter and likelier the tip"
+    return replace(item, whereabouts=replace(where, words=SECOND_SPOT, reason=reason))
 
 
 def doubted_after_subtraction(item: LocatedFocus, thresholds: Thresholds) -> LocatedFocus:
@@ -98,13 +124,15 @@ def _with_pertechnetate(
     return tuple(_perhaps_pertechnetate(item, wide_stomach=wide_stomach) for item in foci)
 
 
-def _perhaps_left_kidney(item: LocatedFocus, beside: str) -> LocatedFocus:
-    """A faint spleen beside what free pertechnetate marks may be the left kidney."""
+def _perhaps_left_kidney(
+    item: LocatedFocus, beside: str, faint_fraction: float = KIDNEY_FAINT_FRACTION
+) -> LocatedFocus:
+    """What looks like a spleen but is faint may, beside what free pertechnetate marks, be the left kidney."""
     where = item.whereabouts
     if (
         where.site != vocabulary.SPLEEN
         or where.origin is not Origin.EXTRAHEPATIC
-        or item.focus.peak_fraction >= KIDNEY_FAINT_FRACTION
+        or item.focus.peak_fraction >= faint_fraction
     ):
         return item
     found = replace(
@@ -117,7 +145,8 @@ def _perhaps_left_kidney(item: LocatedFocus, beside: str) -> LocatedFocus:
 
 
 def _named_pertechnetate(item: LocatedFocus, with_words: str) -> LocatedFocus:
-    item = _perhaps_left_kidney(item, with_words)
+    # The pattern is there: up to the brightness of a marked stomach wall a kidney is as likely as a spleen.
+    item = _perhaps_left_kidney(item, with_words, _STOMACH_FAINT_FRACTION)
     where = item.whereabouts
     if where.site == vocabulary.THYROID or where.site in _URINARY:
         return replace(item, whereabouts=replace(where, origin=Origin.PERTECHNETATE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 
 import numpy as np
 
@@ -10,20 +11,21 @@ from analyzers import vocabulary
 from analyzers.contract import Finding, FrameRef, Grade, Interval, Measurement, Region
 from analyzers.measuring import measurement
 from analyzers.scintigraphy import gates
-from analyzers.scintigraphy.answer import is_extrahepatic, presence_of
+from analyzers.scintigraphy.answer import is_extrahepatic, planar_share_words, presence_of
 from analyzers.scintigraphy.colloid import PERFUSED_LEVELS
 from analyzers.scintigraphy.foci import PlanarFocus
 from analyzers.scintigraphy.laterals import laterals_sentence
-from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.motion import STILL
 from analyzers.scintigraphy.planar import PlanarReading
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt
-from analyzers.scintigraphy.thresholds import DEFAULTS, Thresholds
+from analyzers.scintigraphy.shunt_words import shunt_limits
+from analyzers.scintigraphy.thresholds import Thresholds
 from analyzers.scintigraphy.views import PlanarPair
 from analyzers.scintigraphy.whereabouts import LocatedFocus, Origin
 
 _METHOD_RAW = "Geometric mean, body background subtracted"
 _METHOD_CORRECTED = "Geometric mean, scatter and attenuation corrected"
+_LABEL_LETTERS = 64
 _LIVER_RGB = (0, 158, 115)
 _COLLOID_RGB = (230, 159, 0)
 _LUNG_RGB = (86, 180, 233)
@@ -89,7 +91,11 @@ def planar_regions(reading: PlanarReading) -> tuple[Region, ...]:
         regions.append(
             Region(
                 name=located.focus.name,
-                label=f"Focus {located.focus.name.removeprefix('focus-')}: {located.whereabouts.words}"[:64],
+                label=shorten(
+                    f"Focus {located.focus.name.removeprefix('focus-')}: {located.whereabouts.words}?",
+                    _LABEL_LETTERS,
+                    placeholder=" ...?",
+                ),
                 type=_CONCEPTS[origin],
                 site=located.whereabouts.site,
                 outlines=pair.outlines(located.focus.mask_yx),
@@ -185,7 +191,7 @@ def _shunt_measurements(
             None,
             sources=frames,
             lines=(*lungs, *liver),
-            uncertainty=Interval(low=shunt.corrected_low, high=shunt.corrected_high),
+            uncertainty=Interval(low=shunt.corrected_low, high=None if shunt.at_least else shunt.corrected_high),
             method=_METHOD_CORRECTED,
             grade=grade,
             remark="; ".join((factor, *limits)),
@@ -208,35 +214,6 @@ def _raw_remark(pair: PlanarPair) -> str:
     if by_windows:
         return f"{by_windows[0]}, not corrected for attenuation: too high by nature"
     return "not corrected for scatter and attenuation: too high by nature"
-
-
-def shunt_limits(reading: PlanarReading, shunt: LungShunt, thresholds: Thresholds = DEFAULTS) -> tuple[str, ...]:
-    """What keeps the lung shunt from being good, in words."""
-    limits = []
-    if shunt.at_least:
-        limits.append("at least: the field cuts the lungs")
-    if not shunt.lungs_seen:
-        limits.append("no lung stands out; the place where lungs must lie was measured")
-    if reading.pair.is_derived:
-        limits.append("views computed from others, not as received")
-    if reading.split.uptake is not LobeUptake.BOTH:
-        limits.append("a lobe without uptake: what it still holds lies over lung and background, so perhaps too high")
-    if reading.colloid_given and reading.colloid_supposed:
-        limits.append("another scan of a tracer that no header names may have left residue")
-    elif reading.colloid_given:
-        limits.append("residue of colloid in the liver is not subtracted, so perhaps too low")
-    if shunt.corrected >= thresholds.implausible_shunt_fraction:
-        limits.append("higher than any pump patient's: part of the liver may have been taken for lung")
-    for name, words in (
-        (gates.LIVER_SIDE, "sides in doubt"),
-        (gates.ALIGNMENT, "views shifted against each other"),
-        (STILL, "the patient moved"),
-        (gates.LIVER_IN_FIELD, "liver cut by the field, so the fraction is too high"),
-        (gates.POCKET, "tracer spilt round the pump"),
-    ):
-        if not reading.passed(name):
-            limits.append(words)
-    return tuple(limits)
 
 
 def _lobe_measurements(reading: PlanarReading, frames: tuple[FrameRef, ...]) -> list[Measurement]:
@@ -267,8 +244,11 @@ def _lobe_measurements(reading: PlanarReading, frames: tuple[FrameRef, ...]) -> 
 
 def _focus_measurements(located: LocatedFocus, frames: tuple[FrameRef, ...]) -> list[Measurement]:
     focus, site = located.focus, located.whereabouts.site
-    remark = "" if focus.clear_of_liver else "touches the liver: counts of both are mixed"
-    grade = Grade.GOOD if focus.clear_of_liver else Grade.LIMITED
+    doubts = (
+        *(() if focus.clear_of_liver else ("touches the liver: counts of both are mixed",)),
+        *(("at least: cut by the edge of the field",) if focus.cut_by_field else ()),
+    )
+    remark, grade = "; ".join(doubts), Grade.LIMITED if doubts else Grade.GOOD
     share = measurement(
         "extrahepatic_share",
         focus.share_fraction,
@@ -313,7 +293,7 @@ def focus_findings(foci: Sequence[LocatedFocus]) -> tuple[Finding, ...]:
                 presence=presence_of(located),
                 sentence=(
                     f"Focus {focus.name.removeprefix('focus-')}: {where.words}? {where.reason}; "
-                    f"{_share_words(focus)}, "
+                    f"{planar_share_words(focus)}, "
                     f"{focus.significance_sigma:.0f} standard deviations above its surroundings"
                     f"{_nearness(focus)}."
                 ),
@@ -329,13 +309,6 @@ def focus_findings(foci: Sequence[LocatedFocus]) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def _share_words(focus: PlanarFocus) -> str:
-    """A share of the liver's counts; above all of them it is none, and no number is printed."""
-    if focus.share_fraction > 1.0:
-        return "more counts than the liver"
-    return f"{100 * focus.share_fraction:.1f} % of the liver's counts"
-
-
 def _nearness(focus: PlanarFocus) -> str:
     if focus.clear_of_liver:
         return ""
@@ -347,19 +320,23 @@ def corrections_sentence(pair: PlanarPair) -> str:
     if not pair.corrections:
         return "Counts are as received: no energy window for scatter and no dead time is stated."
     scatter = any(words.startswith("scatter by") and "window" in words for words in pair.corrections)
-    which = " Scatter by windows is taken from the lung shunt that is not corrected for attenuation." if scatter else ""
-    return f"Corrected: {'; '.join(pair.corrections)}.{which}"
+    which = (
+        " The windows correct the lung shunt before attenuation correction; the other one estimates scatter."
+        if scatter
+        else ""
+    )
+    return f"Corrected before measuring, not in the pictures: {'; '.join(pair.corrections)}.{which}"
 
 
-def planar_limitations(reading: PlanarReading) -> tuple[str, ...]:
+def planar_limitations(reading: PlanarReading, thresholds: Thresholds) -> tuple[str, ...]:
     """What a reader of the planar result must know."""
     limitations = [PLANAR_SENSITIVITY, HIDDEN_BY_LIVER, *reading.pair.remarks, corrections_sentence(reading.pair)]
     if sides := laterals_sentence(reading.laterals, reading.foci):
         limitations.append(sides)
     if isinstance(reading.shunt, NoShunt):
-        limitations.append(f"Lung shunt fraction not assessable. {reading.shunt.reason}")
-    elif limits := shunt_limits(reading, reading.shunt):
-        limitations.append(f"Lung shunt fraction limited: {'; '.join(limits)}.")
+        limitations.append(f"Lung shunt on planar views not assessable. {reading.shunt.reason}")
+    elif limits := shunt_limits(reading, reading.shunt, thresholds):
+        limitations.append(f"Lung shunt on planar views limited: {'; '.join(limits)}.")
     if reading.colloid_supposed:
         limitations.append(
             f"{reading.colloid_left_reason[:1].upper()}{reading.colloid_left_reason[1:]}: uptake of spleen and marrow "

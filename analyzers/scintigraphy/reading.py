@@ -12,7 +12,6 @@ from analyzers.scintigraphy.answer import (
     facts_of,
     pattern_findings,
     pertechnetate_sentence,
-    shunt_sentence,
 )
 from analyzers.scintigraphy.expectations import Role, image_kind, is_transmission, study_roles
 from analyzers.scintigraphy.given_lesions import without_measuring
@@ -23,6 +22,7 @@ from analyzers.scintigraphy.planar_answer import (
     planar_measurements,
     planar_regions,
 )
+from analyzers.scintigraphy.shunt_words import planar_shunt_sentence, spect_shunt_sentence
 from analyzers.scintigraphy.spect import SpectReading, SpectRefusal
 from analyzers.scintigraphy.spect_answer import (
     spect_device_sentence,
@@ -31,7 +31,6 @@ from analyzers.scintigraphy.spect_answer import (
     spect_ratio_sentence,
     spect_regions,
     spect_segments,
-    spect_shunt_sentence,
 )
 from analyzers.scintigraphy.spect_choice import read_best_spect
 from analyzers.scintigraphy.spect_numbers import spect_measurements
@@ -114,13 +113,15 @@ def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) ->
     facts = facts_of(planar, spect)
     pattern = perfusion_pattern(facts)
     findings = pattern_findings(pattern, facts, planar, spect)
+    by_spect = spect_shunt_sentence(spect, thresholds)
     sentences = (
         pattern.sentence,
+        _not_read(readings),
         pertechnetate_sentence(planar),
         device_sentence(planar),
-        shunt_sentence(planar, thresholds),
         spect_device_sentence(spect),
-        spect_shunt_sentence(spect, thresholds),
+        by_spect,
+        planar_shunt_sentence(planar, thresholds, beside_spect=bool(by_spect)),
         spect_ratio_sentence(spect),
     )
     return Assessed(
@@ -140,8 +141,8 @@ def conclude(images: StudyImages, readings: Readings, thresholds: Thresholds) ->
         roles=roles,
         limitations=(
             *refused,
-            *(planar_limitations(planar) if planar else ()),
             *(spect_limitations(spect, thresholds) if spect else _unmeasured(images)),
+            *(planar_limitations(planar, thresholds) if planar else ()),
         ),
     )
 
@@ -158,6 +159,13 @@ def _refusals(readings: Readings) -> tuple[str, ...]:
         if isinstance(reading, PlanarRefusal | SpectRefusal)
         for reason in reading.reasons
     )
+
+
+def _not_read(readings: Readings) -> str:
+    """Which images were there and told nothing; the reasons stand among the limitations."""
+    if isinstance(readings.spect, SpectRefusal):
+        return "The SPECT could not be read (see limitations)."
+    return "The planar views could not be read (see limitations)." if isinstance(readings.planar, PlanarRefusal) else ""
 
 
 def _gates(readings: Readings) -> tuple[Gate, ...]:

@@ -159,10 +159,10 @@ def label_of(focus: SpectFocus) -> str:
 
 def spect_findings(reading: SpectReading) -> tuple[Finding, ...]:
     """One finding for each focus outside the liver."""
-    return tuple(_finding(focus) for focus in (*reading.foci, *reading.physiologic, *reading.device))
+    return tuple(_finding(focus, reading) for focus in (*reading.foci, *reading.physiologic, *reading.device))
 
 
-def _finding(focus: SpectFocus) -> Finding:
+def _finding(focus: SpectFocus, reading: SpectReading) -> Finding:
     key, concept = {
         Origin.PHYSIOLOGIC: ("physiologic_uptake", vocabulary.PHYSIOLOGIC_UPTAKE),
         Origin.DEVICE: ("device_activity", vocabulary.DEVICE_ACTIVITY),
@@ -172,9 +172,8 @@ def _finding(focus: SpectFocus) -> Finding:
         concept=concept,
         presence=Presence.PRESENT if focus.certain else Presence.INDETERMINATE,
         sentence=(
-            f"{label_of(focus)}: {focus.words}; {focus.volume_ml:.0f} ml, "
-            f"{_share_words(focus)}, peak {focus.peak_fraction:.2f} of the "
-            f"liver's mean.{_doubt(focus)}"
+            f"{label_of(focus)}: {_guess(focus)}; {slice_words(focus, reading)}, {focus.volume_ml:.0f} ml, "
+            f"{_share_words(focus)}, peak {100 * focus.peak_fraction:.0f} % of the liver's mean.{_doubt(focus)}"
         ),
         subject=focus.name,
         site=focus.site,
@@ -186,81 +185,119 @@ def _doubt(focus: SpectFocus) -> str:
     """What a peak that is not surely a focus of its own may be; empty where that is not in question."""
     if focus.stands_out or focus.where.origin is Origin.DEVICE:
         return ""
-    return " It does not stand out clearly: it may be a part of the liver that the CT's outline misses, or noise."
+    return (
+        " It does not stand out clearly: it may be a part of the liver that the CT's outline misses, tracer in blood, "
+        "or noise."
+    )
 
 
 def certain_places(spect: SpectReading | None) -> tuple[str, ...]:
     """Foci of a SPECT/CT that stand apart and have no other explanation, in words."""
-    return tuple(_place(focus, spect) for focus in spect.foci if focus.certain) if spect is not None else ()
+    if spect is None:
+        return ()
+    return tuple(_place(focus, spect) for focus in spect.foci if focus.certain)
 
 
 def possible_places(spect: SpectReading | None, *, pertechnetate: bool) -> tuple[str, ...]:
     """Other foci of a SPECT, in words; kidneys are explained by the pattern of free pertechnetate alone."""
     if spect is None:
         return ()
-    foci = [focus for focus in spect.foci if not focus.certain]
-    foci += [] if pertechnetate else spect.physiologic
+    foci = [focus for focus in spect.foci if not focus.certain and not _is_faint(focus)]
+    foci += [] if pertechnetate else [focus for focus in spect.physiologic if not _is_faint(focus)]
     return tuple(_place(focus, spect) for focus in foci)
 
 
+def faint_places(spect: SpectReading | None, *, pertechnetate: bool) -> tuple[str, ...]:
+    """Spots of a SPECT/CT that do not stand out clearly, in words; kidneys as above."""
+    if spect is None:
+        return ()
+    spots = (*spect.foci, *(() if pertechnetate else spect.physiologic))
+    return tuple(_place(focus, spect) for focus in spots if _is_faint(focus))
+
+
+def _is_faint(focus: SpectFocus) -> bool:
+    return not focus.stands_out and focus.where.origin is not Origin.DEVICE
+
+
 def _place(focus: SpectFocus, spect: SpectReading) -> str:
-    words = focus.words.split(" (", maxsplit=1)[0] if spect.organs is not None else focus.words
-    return f"{spect.seen_on} {words} ({_share_words(focus)})"
+    """The guess of the place, marked as one, the share, and the slice on which to look."""
+    guess = focus.words.split(" (", maxsplit=1)[0].rstrip("?")
+    like = "uptake like a " if focus.site == vocabulary.KIDNEY else ""
+    return f"{spect.seen_on} {like}{guess}? ({_share_words(focus)}, {slice_words(focus, spect)})"
+
+
+def _guess(focus: SpectFocus) -> str:
+    """Organ and place, the organ marked as the guess that it is."""
+    organ, bracket, place = focus.words.partition(" (")
+    return f"{organ.rstrip('?')}?{bracket}{place}"
+
+
+def slice_words(focus: SpectFocus, spect: SpectReading) -> str:
+    """``slice 43 of 80``, the one that holds most of a focus: the frame of one object, else counted from the feet."""
+    middle = int(np.argmax(focus.mask_zyx.sum(axis=(1, 2))))
+    planes = spect.volume.planes
+    if len({plane.sop_instance_uid for plane in planes}) == 1:
+        return f"slice {planes[middle].frame} of {len(planes)}"
+    upwards = spect.volume.affine_lps[2, 2] > 0
+    return f"slice {middle + 1 if upwards else len(planes) - middle} of {len(planes)} from the feet"
 
 
 def _share_words(focus: SpectFocus) -> str:
     """Share of the liver's counts; one that rounds to nothing is said to be small, not to be none."""
     if focus.share_fraction < 0.0005:
         return "below 0.1 % of the liver's counts"
-    return f"{100 * focus.share_fraction:.1f} % of the liver's counts"
+    share = f"{100 * focus.share_fraction:.1f} % of the liver's counts"
+    return f"at least {share}, cut by the edge of the field" if _is_cut(focus) else share
+
+
+def _is_cut(focus: SpectFocus) -> bool:
+    """Whether a focus reaches the first or the last plane, so that it holds more than was counted."""
+    return bool(focus.mask_zyx[0].any() or focus.mask_zyx[-1].any())
+
+
+def pocket_share_of(spect: SpectReading) -> float:
+    """Counts round the pump as a share of those of liver and pocket, from 0 to 1."""
+    held = sum(focus.share_fraction for focus in spect.device if focus.site == vocabulary.ABDOMINAL_WALL)
+    return held / (1.0 + held)
 
 
 def spect_device_sentence(spect: SpectReading | None) -> str:
     """Activity that a SPECT/CT shows at pump or tip, in one sentence; empty without any."""
     if spect is None or not spect.device:
         return ""
-    places = "; ".join(
-        f"{focus.words.split(' (', maxsplit=1)[0]} ({100 * focus.share_fraction:.1f} %)" for focus in spect.device
-    )
+    places = "; ".join(f"{focus.words.split(' (', maxsplit=1)[0]} ({_share_words(focus)})" for focus in spect.device)
     return f"SPECT/CT shows activity at the device: {places}."
-
-
-def spect_shunt_sentence(spect: SpectReading | None, thresholds: Thresholds) -> str:
-    """The lung shunt of a SPECT/CT in one sentence; empty when it was not measured."""
-    if spect is None or spect.perfusion is None or spect.perfusion.shunt is None:
-        return ""
-    shunt = spect.perfusion.shunt
-    low, high = max(0.0, shunt.fraction - shunt.error), shunt.fraction + shunt.error
-    sentence = (
-        f"Lung shunt by SPECT/CT {'at least ' if shunt.at_least else ''}{100 * shunt.fraction:.1f} % (95 % interval "
-        f"{100 * low:.1f} to {100 * high:.1f} %)"
-    )
-    return f"{sentence}: high." if shunt.fraction >= thresholds.high_shunt_fraction else f"{sentence}."
 
 
 def spect_limitations(reading: SpectReading, thresholds: Thresholds) -> tuple[str, ...]:
     """What a reader of the SPECT result must know."""
     limitations = [f"SPECT: {remark}." for remark in reading.remarks]
     if reading.organs is None:
-        because = f" because {reading.ct_reason}" if reading.ct_reason else ""
         limitations.append(
-            "SPECT regions rest on activity alone: no CT was used to tell the liver from its neighbours"
-            f"{because}, and activity within {thresholds.spect_clear_of_liver_mm:.0f} mm of the liver is not searched."
+            f"SPECT regions rest on activity alone: {reading.ct_reason or 'no CT was used'}. Activity that touches the "
+            "liver cannot be "
+            f"told from it, foci within {thresholds.spect_clear_of_liver_mm:.0f} mm of it are not searched for, and "
+            "neither lung shunt, lobar split nor coverage is measured on the SPECT."
         )
     else:
         limitations += _ct_limitations(reading, thresholds)
     if not reading.attenuation_corrected:
         limitations.append(
             "The SPECT is not known to be corrected for attenuation: lung shunt, lobar split and coverage are not "
-            "measured, shares of foci are approximate. Without that correction deep parts of the liver look colder "
-            "than they are, and a lung shunt would come out too high, for the lungs attenuate less than the liver."
+            "measured on it, and shares of foci are approximate. Without that correction deep parts of the liver look "
+            "colder than they are, and a lung shunt would come out too high: lungs attenuate less than the liver."
         )
     kidneys = [focus for focus in reading.physiologic if focus.site == vocabulary.KIDNEY]
     if kidneys:
         places = "; ".join(focus.words for focus in kidneys)
         limitations.append(f"SPECT uptake that looks like kidney, which macroaggregates do not reach: {places}.")
     if any(not ratio.given for ratio in reading.ratios):
-        limitations.append("Hot regions of the liver are outlined by their own uptake; they are not confirmed tumors.")
+        outside = (
+            "" if reading.organs is not None else " Without a CT they may also lie outside the liver, touching it."
+        )
+        limitations.append(
+            f"Hot regions of the liver are outlined by their own uptake; they are not confirmed tumors.{outside}"
+        )
     limitations += reading.mask_remarks
     return tuple(limitations)
 
@@ -275,6 +312,10 @@ def _ct_limitations(reading: SpectReading, thresholds: Thresholds) -> list[str]:
             f"Respiratory mismatch: the liver's uptake lies {abs(organs.shift_up_mm):.0f} mm "
             f"{'above' if above else 'below'} the liver of the CT{volume}; the CT's liver was moved onto it, and "
             "attenuation correction near the dome is doubtful."
+        )
+    if perfusion is not None and perfusion.shunt is None:
+        said.append(
+            "Lung shunt not measured on the SPECT/CT: too little of the lungs lies clear of the liver and of foci."
         )
     if perfusion is not None and perfusion.resected_lobe:
         said.append(

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable
 
-from analyzers.contract import Assessed, Grade, Measurement
+from analyzers.contract import Assessed, Grade, Measurement, Region
+from analyzers.scintigraphy.pages import wrapped
 from analyzers.scintigraphy.spect_given import lesion_mark
 from analyzers.scintigraphy.spect_names import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
 
 _COLUMNS = 66
 _BOLD_COLUMNS = 51
 _MARKS = {"spect-focus": "F", "spect-physiologic": "P", "spect-device": "D"}
+_INDENT = "     "
 _MOST_FOCI = 8
+_MOST_NOTES = 6
+_NOT_CORRECTED = "The SPECT is not known"
+_WITH_INTERVAL = ("lung_shunt_fraction_spect", "lobe_activity_share")
 
 
 def mark_of(name: str) -> str:
     """``F1`` for the segment ``spect-focus-1``, ``P1`` for physiologic uptake, ``D1`` for the device; else empty."""
     found = re.fullmatch(r"(spect-(?:focus|physiologic|device))-(\d+)", name)
     return f"{_MARKS[found.group(1)]}{found.group(2)}" if found else ""
+
+
+def hot_mark_of(name: str) -> str:
+    """``H1`` for the segment ``hot-region-1``; else empty."""
+    found = re.fullmatch(r"hot-region-(\d+)", name)
+    return f"H{found.group(1)}" if found else ""
 
 
 def legend_lines(result: Assessed, *, fused: bool) -> list[tuple[str, bool]]:
@@ -32,21 +42,40 @@ def legend_lines(result: Assessed, *, fused: bool) -> list[tuple[str, bool]]:
         lines += [("", False), ("Outside the liver, numbered as in the report", True)]
         lines += [(text, False) for text in foci]
     lines += [("", False), ("How to read it", True)]
-    corrected = not any("not known to be corrected for attenuation" in text for text in result.limitations)
-    first = "Corrected for attenuation" if corrected else "NOT known to be corrected for attenuation: no quantities"
-    second = "planes fused with the CT, its liver outlined" if fused else "no CT used: the uptake itself is outlined"
-    divided = {segment.name for segment in result.segments} >= set(LOBE_SEGMENTS.values())
-    third = "; dashed the border between the lobes" if divided else ""
-    outlined = any(lesion_mark(region.name) for region in result.regions)
-    fourth = "; dotted, with T: lesions that others outlined" if outlined else ""
-    lines += [(text, False) for text in _wrapped(f"{first}; {second}{third}{fourth}.")]
-    notes = [text for text in result.limitations if not text.startswith("The SPECT is not known")]
-    lines += [(text, False) for note in notes[:5] for text in _wrapped(note)]
+    lines += [(text, False) for text in _wrapped(_drawn(result, fused=fused))]
+    notes = [text for text in result.limitations if not text.startswith(_NOT_CORRECTED)]
+    lines += [(text, False) for note in notes[:_MOST_NOTES] for text in _wrapped(note)]
+    if len(notes) > _MOST_NOTES:
+        lines.append(("... more in the report", False))
     return lines
 
 
+def _drawn(result: Assessed, *, fused: bool) -> str:
+    """What the pictures are, what is not measured on them and why, and what the numbers mean."""
+    unmeasured = "no lung shunt, lobar split or coverage from it"
+    corrected = not any(text.startswith(_NOT_CORRECTED) for text in result.limitations)
+    if corrected:
+        first = f"Corrected for attenuation{'' if fused else f'; {unmeasured}, for these need a CT'}"
+    else:
+        first = (
+            "NOT known to be corrected for attenuation, without which counts fall with depth: "
+            f"{unmeasured}, and shares of foci are approximate"
+        )
+    second = "planes fused with the CT, its liver outlined" if fused else "no CT used: the uptake itself is outlined"
+    names = {segment.name for segment in result.segments}
+    third = "; dashed the border between the lobes" if names >= set(LOBE_SEGMENTS.values()) else ""
+    fourth = "; dotted, with T: lesions that others outlined" if any(map(_is_lesion, result.regions)) else ""
+    brackets = " In brackets: 95 % interval." if any(_one_key(result, key) for key in _WITH_INTERVAL) else ""
+    index = " Index: share of counts by share of volume." if _one_key(result, "lobe_perfusion_index") else ""
+    return f"{first}; {second}{third}{fourth}.{brackets}{index}"
+
+
+def _is_lesion(region: Region) -> bool:
+    return bool(lesion_mark(region.name))
+
+
 def _wrapped(text: str, columns: int = _COLUMNS) -> list[str]:
-    return textwrap.wrap(text, columns) or [""]
+    return wrapped(text, columns) or [""]
 
 
 def _numbers(result: Assessed) -> Iterable[str]:
@@ -59,11 +88,11 @@ def _numbers(result: Assessed) -> Iterable[str]:
         yield f"Liver on the CT\t{volume.value:.0f} ml"
     perfused = _one(result, "perfused_volume", LIVER_SEGMENT)
     if perfused is not None:
-        yield f"Perfused volume\t{perfused.value:.0f} ml"
+        yield f"Perfused volume\t{perfused.value:.0f} ml{'' if volume is not None else ' (by its own uptake)'}"
     covered = [_one(result, f"liver_covered_share_{percent}", CT_LIVER_SEGMENT) for percent in (10, 20, 40)]
     if all(covered):
         shares = " / ".join(f"{100 * one.value:.0f}" for one in covered if one is not None)
-        yield f"Covered at 10 / 20 / 40 %\t{shares} % of the liver"
+        yield f"Covered > 10 / 20 / 40 %\t{shares} % of the liver"
     for side in ("right", "left"):
         yield from _lobe(result, side)
     shift = _one(result, "respiratory_shift", CT_LIVER_SEGMENT)
@@ -77,7 +106,7 @@ def _numbers(result: Assessed) -> Iterable[str]:
             yield f"T/N, {named[:22]}\t{one.value:.1f}{limited}, outline given"
         if one.key == "hot_region_ratio":
             number = (one.subject or "").rsplit("-", maxsplit=1)[-1]
-            yield f"Hot region {number} (own outline)\t{one.value:.1f} x liver"
+            yield f"H{number} hot, own outline\t{one.value:.1f} x the rest of the liver"
 
 
 def _lobe(result: Assessed, side: str) -> Iterable[str]:
@@ -95,9 +124,11 @@ def _lobe(result: Assessed, side: str) -> Iterable[str]:
 
 
 def _range(share: Measurement, digits: int) -> str:
-    """The interval of a share in percent, in brackets; empty without one."""
-    if share.interval is None or share.interval.high is None:
+    """The interval of a share in percent, in brackets, perhaps without an upper end; empty without one."""
+    if share.interval is None:
         return ""
+    if share.interval.high is None:
+        return f" (from {100 * share.interval.low:.{digits}f})"
     return f" ({100 * share.interval.low:.{digits}f} to {100 * share.interval.high:.{digits}f})"
 
 
@@ -106,11 +137,14 @@ def _focus(name: str, result: Assessed) -> list[str]:
     if not mark or int(mark[1:]) > _MOST_FOCI:
         return []
     finding = next(one for one in result.findings if one.subject == name)
-    label, rest = finding.sentence.split(": ", maxsplit=1)
+    _, rest = finding.sentence.split(": ", maxsplit=1)
     certain = " (stands apart)" if finding.presence == "present" else ""
-    del label
-    first, *others = textwrap.wrap(f"{mark}{certain} {rest}", _COLUMNS)
-    return [first, *(f"     {text}" for text in others)]
+    first, *others = wrapped(f"{mark}{certain} {rest}", _COLUMNS - len(_INDENT))
+    return [first, *(f"{_INDENT}{text}" for text in others)]
+
+
+def _one_key(result: Assessed, key: str) -> bool:
+    return any(one.key == key for one in result.measurements)
 
 
 def _one(result: Assessed, key: str, subject: str | None) -> Measurement | None:

@@ -2,23 +2,25 @@
 
 Inverse grey for projections, as departments print them; a perceptual colour map for uptake over the CT. The numbers
 of foci are those of the report. Outlines: liver of the CT in orange, else of the uptake in green; foci in vermilion;
-the border of the lobes dashed; lesions that others outlined dotted.
+hot regions in yellow; the border of the lobes dashed; lesions that others outlined dotted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from analyzers.contract import Assessed, Picture, Segment
 from analyzers.scintigraphy.pages import colour_map, rendered, without_axes
 from analyzers.scintigraphy.spect_given import ShownLesion, shown_lesions
-from analyzers.scintigraphy.spect_legend import legend_lines, mark_of
+from analyzers.scintigraphy.spect_legend import hot_mark_of, legend_lines, mark_of
 from analyzers.scintigraphy.spect_names import CT_LIVER_SEGMENT, LIVER_SEGMENT, LOBE_SEGMENTS
 from analyzers.scintigraphy.spect_planes import Sheet, projected, sampled, sheet
 from analyzers.volume import StudyImages, Volume
@@ -27,6 +29,9 @@ _WIDTH_IN, _DPI = 15.0, 100
 _TEXT_LEFT, _VALUES_RIGHT = 0.665, 0.125
 _TITLE_IN = 0.32
 _ROOM_MM, _AROUND_MM = 12.0, 45.0
+_OFFSETS = ((11.0, 11.0), (11.0, -22.0), (-30.0, 11.0), (-30.0, -22.0))
+_LABEL_POINTS = (21.0, 14.0)
+"""Width and height of a label of two letters."""
 _PLANES = ("axial", "coronal", "sagittal")
 
 
@@ -45,6 +50,11 @@ class _Scene:
     def grid_of(self, segment: Segment) -> Volume:
         """The volume that a segment lies on."""
         return self.ct if self.ct is not None and segment.planes == self.ct.planes else self.spect
+
+    @property
+    def hot(self) -> list[Segment]:
+        """Hot regions of the liver."""
+        return [segment for segment in self.segments if hot_mark_of(segment.name)]
 
     def named(self, name: str) -> Segment | None:
         """A segment by its name."""
@@ -181,10 +191,25 @@ def _draw_projection(axes: Axes, number: int, scene: _Scene, foci: list[Segment]
         )
     else:
         axes.imshow(image, cmap="gray_r", vmin=0.0, vmax=1.15 * scene.bright, extent=plane.extent)
-    for segment in (*_livers(scene), *foci):
-        mask, _ = projected(name, segment.mask_planes, scene.grid_of(segment), scene.box_lps_mm)
+    # One projection shows which hot region is which; on all of them they would hide the foci.
+    hot = scene.hot if number == 0 else []
+    for segment in (*_livers(scene), *hot, *foci):
+        mask, _ = projected(name, segment.mask_planes, scene.grid_of(segment), _as_deep_as(segment, scene, name))
         _outline(axes, mask, plane, segment.rgb, 0.9 if segment.name in {LIVER_SEGMENT, CT_LIVER_SEGMENT} else 1.4)
-    _finish(axes, title, plane, scene, foci, "white" if logarithmic else "black")
+    _finish(axes, title, plane, scene, [*foci, *hot], "white" if logarithmic else "black")
+
+
+def _as_deep_as(segment: Segment, scene: _Scene, name: str) -> NDArray[np.float64]:
+    """The patient's box, along the line of sight no deeper than a segment: nothing else of it can be seen."""
+    depth, box = (0 if name == "sagittal" else 1), scene.box_lps_mm.copy()
+    found = ndimage.find_objects(segment.mask_planes.astype(np.int8))
+    if not found:
+        return box
+    corners = np.asarray(list(product(*((part.start - 1.0, part.stop) for part in found[0]))), np.float64)
+    reach = scene.grid_of(segment).to_lps_mm(corners)[:, depth]
+    low, high = np.clip([reach.min(), reach.max()], box[0, depth], box[1, depth])
+    box[:, depth] = low, max(high, low + 1.0)
+    return box
 
 
 def _draw_plane(axes: Axes, plane: Sheet, words: str, scene: _Scene, foci: list[Segment]) -> None:
@@ -199,10 +224,10 @@ def _draw_plane(axes: Axes, plane: Sheet, words: str, scene: _Scene, foci: list[
         opacity = np.clip((root - 0.15) / 0.25, 0.0, 1.0) * 0.62
         axes.imshow(root, cmap=colour_map("lajolla"), vmin=0.0, vmax=1.1, alpha=opacity, extent=plane.extent)
     near = []
-    for segment in (*_livers(scene), *foci):
+    for segment in (*_livers(scene), *scene.hot, *foci):
         mask = sampled(plane, segment.mask_planes, scene.grid_of(segment), 0.0)
         _outline(axes, mask, plane, segment.rgb, 1.1)
-        if segment in foci and mask.max() > 0.5:
+        if (mark_of(segment.name) or hot_mark_of(segment.name)) and mask.max() > 0.5:
             near.append(segment)
     dark = scene.ct is not None
     _draw_lesions(axes, plane, scene)
@@ -261,12 +286,16 @@ def _outline(
 
 
 def _finish(axes: Axes, title: str, plane: Sheet, scene: _Scene, foci: list[Segment], colour: str) -> None:
+    axes.set_xlim(plane.extent[0], plane.extent[1])
+    axes.set_ylim(plane.extent[2], plane.extent[3])
+    taken: list[NDArray[np.float64]] = []
     for segment in foci:
         x, y = plane.shown(_centroid(segment, scene))
+        offset = _free_offset(axes, (x, y), taken)
         axes.annotate(
-            mark_of(segment.name),
+            mark_of(segment.name) or hot_mark_of(segment.name),
             (x, y),
-            xytext=(11, 11),
+            xytext=offset,
             textcoords="offset points",
             color="white",
             fontsize=11,
@@ -278,9 +307,21 @@ def _finish(axes: Axes, title: str, plane: Sheet, scene: _Scene, foci: list[Segm
     for side, place in ((left, 0.02), (right, 0.95)):
         axes.text(place, 0.5, side, transform=axes.transAxes, color=colour, fontsize=9)
     axes.set_title(title, fontsize=9.5, pad=3)
-    axes.set_xlim(plane.extent[0], plane.extent[1])
-    axes.set_ylim(plane.extent[2], plane.extent[3])
     without_axes(axes)
+
+
+def _free_offset(axes: Axes, place: tuple[float, float], taken: list[NDArray[np.float64]]) -> tuple[float, float]:
+    """Where a label goes, in points from its place: the first of four corners that no other label lies on."""
+    per_point = _DPI / 72.0
+    at = np.asarray(axes.transData.transform(place), np.float64) / per_point
+    for offset in _OFFSETS:
+        label = at + offset
+        if all(abs(label[0] - x) > _LABEL_POINTS[0] or abs(label[1] - y) > _LABEL_POINTS[1] for x, y in taken):
+            break
+    else:
+        label, offset = at + _OFFSETS[0], _OFFSETS[0]
+    taken.append(label)
+    return offset
 
 
 def _write(figure: Figure, lines: list[tuple[str, bool]]) -> None:

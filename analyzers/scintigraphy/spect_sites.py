@@ -19,6 +19,15 @@ _MIDLINE_MM = 45.0
 # The centre of a liver lies some 6 cm right of the spine, kidneys 4 to 8 cm beside it.
 _SPINE_LEFT_OF_LIVER_MM = 60.0
 _KIDNEY_BESIDE_SPINE_MM = (30.0, 110.0)
+_KIDNEY_BEHIND_MM = -10.0
+# A pump lies under the skin of the abdomen, beside the midline and at the height of the liver's lower edge or below.
+_PUMP_IN_FRONT_MM, _PUMP_BELOW_MM = -40.0, -70.0
+# Vertebrae are some 45 mm wide; what lies within them or behind is fed by no branch of the hepatic artery.
+_SPINE_HALF_MM, _IN_SPINE_MM = 25.0, -5.0
+# Duodenum, pancreas and gallbladder lie within 8 cm of the middle; further right are the liver and the colon.
+_FAR_RIGHT_MM = -85.0
+# The dome lies at the tenth thoracic vertebra, the pylorus at the first lumbar one, some 10 cm lower.
+_TOO_HIGH_FOR_DUODENUM_MM = 50.0
 _METAL_ABOVE_HU = 1000.0
 _POCKET_MM, _POCKET_DEPTH_MM = 20.0, 40.0
 _BESIDE_PUMP_MM = 35.0
@@ -174,6 +183,12 @@ _RULES: tuple[_Rule, ...] = (
         _is_like_a_tip,
     ),
     (
+        "spine or beside it",
+        vocabulary.ABDOMEN,
+        Origin.AMBIGUOUS,
+        lambda at: at.before < _IN_SPINE_MM and abs(at.left) < _SPINE_HALF_MM,
+    ),
+    (
         "kidney?",
         vocabulary.KIDNEY,
         Origin.PHYSIOLOGIC,
@@ -191,7 +206,19 @@ _RULES: tuple[_Rule, ...] = (
         "gallbladder or duodenum",
         vocabulary.GALLBLADDER,
         Origin.AMBIGUOUS,
-        lambda at: at.left < -30.0 and at.before > 45.0 and at.from_liver < 12.0,
+        lambda at: _FAR_RIGHT_MM < at.left < -30.0 and at.before > 45.0 and at.from_liver < 12.0,
+    ),
+    (
+        "the liver's edge, or the right colic flexure",
+        vocabulary.ABDOMEN,
+        Origin.AMBIGUOUS,
+        lambda at: at.left <= _FAR_RIGHT_MM,
+    ),
+    (
+        "near the dome: vena cava, diaphragm or the liver itself",
+        vocabulary.ABDOMEN,
+        Origin.AMBIGUOUS,
+        lambda at: at.below < _TOO_HIGH_FOR_DUODENUM_MM,
     ),
     ("duodenum or pancreas", vocabulary.DUODENUM, Origin.EXTRAHEPATIC, lambda _: True),
 )
@@ -211,22 +238,32 @@ def site_by_direction(centroid: NDArray[np.float64], liver_centroid: NDArray[np.
         f"{abs(left):.0f} mm {'left' if left > 0 else 'right'}, {abs(back):.0f} mm "
         f"{'behind' if back > 0 else 'in front'}, {abs(up):.0f} mm {'above' if up > 0 else 'below'} the liver's centre"
     )
-    beside_spine_mm = abs(left - _SPINE_LEFT_OF_LIVER_MM)
-    if back > 25.0 and up < -30.0 and _KIDNEY_BESIDE_SPINE_MM[0] <= beside_spine_mm <= _KIDNEY_BESIDE_SPINE_MM[1]:
+    beside_spine_mm = left - _SPINE_LEFT_OF_LIVER_MM
+    nearest_mm, farthest_mm = _KIDNEY_BESIDE_SPINE_MM
+    if back > 25.0 and up < -30.0 and nearest_mm <= abs(beside_spine_mm) <= farthest_mm:
         return Site(words=f"kidney? ({where})", site=vocabulary.KIDNEY, origin=Origin.PHYSIOLOGIC)
     if left > 110.0 and back > 0.0:
-        return Site(words=f"spleen? ({where})", site=vocabulary.SPLEEN, origin=Origin.AMBIGUOUS)
+        words = "spleen or left kidney" if up < -30.0 else "spleen"
+        return Site(words=f"{words}? ({where})", site=vocabulary.SPLEEN, origin=Origin.AMBIGUOUS)
     if left > _MIDLINE_MM and up > -90.0:
-        return Site(words=f"stomach? ({where})", site=vocabulary.STOMACH, origin=Origin.AMBIGUOUS)
+        words = "stomach or spleen" if left > 110.0 else "stomach"
+        return Site(words=f"{words}? ({where})", site=vocabulary.STOMACH, origin=Origin.AMBIGUOUS)
+    # How far behind the centre a kidney lies depends on the lobe that has the uptake; it is not in front of it.
+    kidney = back > _KIDNEY_BEHIND_MM and up < -30.0 and -farthest_mm <= beside_spine_mm <= -nearest_mm
+    if back < _PUMP_IN_FRONT_MM and up < _PUMP_BELOW_MM and abs(beside_spine_mm) > _MIDLINE_MM:
+        return Site(words=f"bowel or pump pocket? ({where})", site=vocabulary.SMALL_INTESTINE, origin=Origin.AMBIGUOUS)
     if up < -110.0:
-        return Site(words=f"bowel? ({where})", site=vocabulary.SMALL_INTESTINE, origin=Origin.AMBIGUOUS)
-    return Site(words=f"duodenum or pancreas? ({where})", site=vocabulary.DUODENUM, origin=Origin.AMBIGUOUS)
+        words = "bowel or right kidney" if kidney else "bowel"
+        return Site(words=f"{words}? ({where})", site=vocabulary.SMALL_INTESTINE, origin=Origin.AMBIGUOUS)
+    words = "duodenum, pancreas or right kidney" if kidney else "duodenum or pancreas"
+    return Site(words=f"{words}? ({where})", site=vocabulary.DUODENUM, origin=Origin.AMBIGUOUS)
 
 
 def doubted_beside_kidneys(site: Site, kidneys_marked: bool) -> Site:
     """A stomach beside marked kidneys may hold free pertechnetate: perfused or not cannot be told from it."""
     if not kidneys_marked or site.site != vocabulary.STOMACH or site.origin is not Origin.EXTRAHEPATIC:
         return site
-    return replace(
-        site, origin=Origin.AMBIGUOUS, words=f"perfused or free pertechnetate, kidneys are marked: {site.words}"
+    doubted = site.words.replace(
+        "stomach", "stomach, perfused or with the free pertechnetate that marks the kidneys", 1
     )
+    return replace(site, origin=Origin.AMBIGUOUS, words=doubted)

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from analyzers import vocabulary
 from analyzers.contract import Code, Presence
 
-_NEAR = "; without a CT none is searched close to the liver"
-_MISSED = {"planar views": ", which show about 30 % of it", "SPECT": _NEAR, "planar views and SPECT": _NEAR}
-"""What a reader of the headline alone must know of the views behind "none detected"."""
+_PLANAR = "planar views"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +32,10 @@ class Facts:
         Places of foci that stand apart from the liver and have no other explanation.
     possible : tuple of str
         Places of foci that may be extrahepatic perfusion or something else, with what else.
+    faint : tuple of str
+        Places of spots on a SPECT/CT that do not stand out clearly: as likely liver, blood or noise.
+    perhaps_same : bool
+        Planar views and SPECT both have foci: one focus may be named twice.
     missing_lobe : str
         ``left``, ``right``, or empty.
     liver_shown_there_by : str
@@ -46,6 +48,8 @@ class Facts:
         Why sides and views cannot be trusted; empty where they can.
     seen_on : str
         ``planar views``, ``SPECT``, ``planar views and SPECT``.
+    near_liver : str
+        Why a SPECT is not judged close to the liver (``without a CT``); empty where it is, or none was read.
     pertechnetate : bool
         The pattern of free pertechnetate was recognised and set apart.
     """
@@ -55,12 +59,15 @@ class Facts:
     hot_tip_share_fraction: float | None = None
     extrahepatic: tuple[str, ...] = ()
     possible: tuple[str, ...] = ()
+    faint: tuple[str, ...] = ()
+    perhaps_same: bool = False
     missing_lobe: str = ""
     liver_shown_there_by: str = ""
     absent_lobe: str = ""
     not_judged: str = ""
     side_doubt: str = ""
-    seen_on: str = "planar views"
+    seen_on: str = _PLANAR
+    near_liver: str = ""
     pertechnetate: bool = False
 
 
@@ -91,10 +98,17 @@ def _tip_share(fraction: float) -> str:
 def _lobe(facts: Facts) -> str:
     if facts.liver_shown_there_by:
         return (
-            f"no uptake in the place of the {facts.missing_lobe} lobe: not perfused "
+            f"little or no uptake in the place of the {facts.missing_lobe} lobe: not perfused "
             f"({facts.liver_shown_there_by} shows liver there)"
         )
-    return f"no uptake in the place of the {facts.missing_lobe} lobe: not perfused or resected"
+    return f"little or no uptake in the place of the {facts.missing_lobe} lobe: not perfused or resected"
+
+
+def _incomplete(facts: Facts) -> str:
+    """A lobe that nothing shows may have been resected, and the perfusion of what is left be complete."""
+    if facts.liver_shown_there_by:
+        return f"incomplete perfusion: {_lobe(facts)}"
+    return f"incomplete perfusion, unless the {facts.missing_lobe} lobe was resected: little or no uptake in its place"
 
 
 def _whole(facts: Facts) -> str:
@@ -111,13 +125,36 @@ _NOT_TOLD = "extrahepatic activity is not judged, for what outshines the liver w
 
 
 def _outside(facts: Facts) -> str:
-    if facts.side_doubt and not (facts.extrahepatic or facts.possible):
-        return _NOT_TOLD
-    return {
-        Presence.PRESENT: f"extrahepatic activity suspected: {'; '.join(facts.extrahepatic)}",
-        Presence.INDETERMINATE: f"possible extrahepatic activity: {'; '.join(facts.possible)}",
-        Presence.ABSENT: f"no extrahepatic activity detected on {facts.seen_on}{_MISSED.get(facts.seen_on, '')}",
-    }[_presence_by_foci(facts)]
+    if facts.extrahepatic:
+        also = f"; possible as well: {'; '.join(facts.possible)}" if facts.possible else ""
+        return f"extrahepatic activity suspected: {'; '.join(facts.extrahepatic)}{also}{_rest(facts, '; ')}"
+    if facts.possible:
+        return f"possible extrahepatic activity: {'; '.join(facts.possible)}{_rest(facts, '; ')}"
+    if facts.faint and not facts.side_doubt:
+        return f"no certain extrahepatic activity{_rest(facts, ', but ')}"
+    if facts.side_doubt:
+        return f"{_NOT_TOLD}{_rest(facts, '; ')}"
+    return f"no extrahepatic activity detected on {facts.seen_on}{_missed(facts)}"
+
+
+def _rest(facts: Facts, before: str) -> str:
+    """What is as likely nothing, named as something to look at and not as a suspicion; and what may be named twice."""
+    same = "; planar views and SPECT may show the same focus" if facts.perhaps_same else ""
+    if not facts.faint:
+        return same
+    spots = "a doubtful spot" if len(facts.faint) == 1 else f"{len(facts.faint)} doubtful spots"
+    return f"{same}{before}{spots} to be looked at, perhaps only liver, blood or noise: {'; '.join(facts.faint)}"
+
+
+def _missed(facts: Facts) -> str:
+    """What a reader of the headline alone must know of the images behind "none detected"."""
+    if facts.seen_on == _PLANAR:
+        return ", which does not exclude it: they find about 30 % of it"
+    if not facts.near_liver:
+        return ""
+    if _PLANAR in facts.seen_on:
+        return f"; {facts.near_liver} activity close to the liver is judged by planar views alone"
+    return f"; {facts.near_liver} activity close to the liver cannot be told from it"
 
 
 def _joined(*parts: str) -> str:
@@ -129,7 +166,7 @@ def _with_the_rest(first: str, facts: Facts) -> str:
     """A leading clause, then whatever else was found; a row in front must not hide what stands behind it."""
     return _joined(
         first,
-        _outside(facts) if facts.extrahepatic or facts.possible else "",
+        _outside(facts) if _presence_by_foci(facts) is not Presence.ABSENT else "",
         _lobe(facts) if facts.missing_lobe else "",
     )
 
@@ -144,7 +181,9 @@ TABLE: tuple[Row, ...] = (
         category=vocabulary.PERFUSION_NON_DIAGNOSTIC,
         presence=Presence.INDETERMINATE,
         sentence=lambda facts: _with_the_rest(
-            "non-diagnostic: a large part of the tracer lies in the pump pocket and did not enter the catheter", facts
+            f"non-diagnostic: {100 * facts.pocket_share_fraction:.0f} % of the counts of liver and pump pocket lie in "
+            "the pocket and did not enter the catheter (leak, or injected beside the port?)",
+            facts,
         ),
     ),
     Row(
@@ -186,11 +225,11 @@ TABLE: tuple[Row, ...] = (
         fits=lambda facts: bool(facts.missing_lobe),
         category=vocabulary.PERFUSION_INCOMPLETE,
         presence=Presence.PRESENT,
-        sentence=lambda facts: _joined(f"incomplete perfusion: {_lobe(facts)}", _outside(facts)),
+        sentence=lambda facts: _joined(_incomplete(facts), _outside(facts)),
     ),
     Row(
         name="possible extrahepatic activity",
-        fits=lambda facts: bool(facts.possible),
+        fits=lambda facts: bool(facts.possible or facts.faint),
         category=vocabulary.PERFUSION_INDETERMINATE,
         presence=Presence.INDETERMINATE,
         sentence=lambda facts: _joined(f"indeterminate: {_outside(facts)}", facts.not_judged or _whole(facts)),
@@ -207,7 +246,7 @@ TABLE: tuple[Row, ...] = (
         fits=lambda _: True,
         category=vocabulary.PERFUSION_COMPLETE,
         presence=Presence.PRESENT,
-        sentence=lambda facts: _joined(f"{_whole(facts)}; {_outside(facts)}"),
+        sentence=lambda facts: _joined(_whole(facts), _outside(facts)),
     ),
 )
 """Every verdict that the analyzer can give, in order of precedence; the last row always fits."""
@@ -231,23 +270,15 @@ def extrahepatic_presence(facts: Facts) -> Presence:
 
 def extrahepatic_sentence(facts: Facts) -> str:
     """The finding in one sentence."""
-    if facts.extrahepatic or facts.possible:
-        also = "; ".join(facts.possible) if facts.extrahepatic and facts.possible else ""
-        return _joined(_outside(facts), f"possible as well: {also}" if also else "")
-    if facts.side_doubt:
-        return _joined(_NOT_TOLD)
-    said = "no activity outside the liver detected"
-    if facts.pertechnetate:
-        said = "no activity outside the liver detected but that of free pertechnetate"
-    if facts.spilt_in_pocket:
-        return _joined(f"not to be judged beside the spill round the pump; {said}")
-    if facts.seen_on == "planar views":
-        return _joined(f"{said}; planar views find about 30 % of it")
-    return _joined(f"{said}{_MISSED.get(facts.seen_on, '')}")
+    if _presence_by_foci(facts) is not Presence.ABSENT:
+        return _joined(_outside(facts))
+    but = " but that of free pertechnetate" if facts.pertechnetate else ""
+    said = f"no activity outside the liver{but} detected on {facts.seen_on}{_missed(facts)}"
+    return _joined(f"not to be judged beside the spill round the pump; {said}" if facts.spilt_in_pocket else said)
 
 
 def _presence_by_foci(facts: Facts) -> Presence:
     if facts.extrahepatic:
         return Presence.PRESENT
     # Where the liver lies on the wrong side, it may not be the liver.
-    return Presence.INDETERMINATE if facts.possible or facts.side_doubt else Presence.ABSENT
+    return Presence.INDETERMINATE if facts.possible or facts.faint or facts.side_doubt else Presence.ABSENT

@@ -1,12 +1,13 @@
 """Where a focus probably lies, what else it could be, and why: words for a reader, never a diagnosis.
 
 A projection gives height and side; the ratio of the anterior to the posterior counts gives depth. The guess
-uses nothing else, and names the sign that it rests on.
+uses nothing else, and names the sign that it rests on. Organs that lie before or behind one another at that place are
+named together: no projection tells them apart.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -33,10 +34,16 @@ _TIP_FROM_LIVER_MM = 25.0
 _TIP_PEAK_FRACTION = 0.8
 _POINT_MM = 28.0
 _POINT_PEAK_FRACTION = 0.5
+_PORTA_LEFT_MM = 20.0
+"""The hepatic artery leaves its trunk before the spine and runs to the right: further left is hardly a tip."""
+_PERHAPS_POINT_MM = 45.0
+"""A point 10 to 15 cm deep is 15 to 20 mm wide at half its height, and twice that where breathing draws it out."""
 KIDNEY_FAINT_FRACTION = 0.2
 NECK_ABOVE_DOME_MM = 160.0
 """From here on, in the middle and superficial, lies the thyroid: lungs are 160 to 230 mm high above the dome."""
 PUMP_POCKET = "pump pocket"
+CATHETER_TIP = "catheter tip"
+OR_TIP, _OR_POCKET = ", or a catheter tip", ", or pump pocket"
 
 
 class Origin(StrEnum):
@@ -60,7 +67,7 @@ class Whereabouts:
     origin : Origin
     site : Code
     words : str
-        ``stomach``, ``spleen``, ``pump pocket``; plain ASCII.
+        ``stomach or bowel``, ``spleen or left kidney``, ``pump pocket``; plain ASCII.
     reason : str
         What the guess rests on.
     """
@@ -96,6 +103,7 @@ def whereabouts_of(focus: PlanarFocus, landmarks: Landmarks, *, colloid_given: b
     depth = _depth_words(focus.front_back_ratio)
     side = f"{abs(left_mm):.0f} mm {'left' if left_mm > 0 else 'right'} of the midline"
     place = f"{side}, {depth}"
+    at_height = f"{below_dome_mm:.0f} mm below the dome of the liver, {place}"
     if below_dome_mm < -30.0:
         return _above(focus, below_dome_mm, left_mm, place)
     if _is_under_the_skin(focus) and below_dome_mm > _PUMP_BELOW_DOME_MM:
@@ -108,10 +116,15 @@ def whereabouts_of(focus: PlanarFocus, landmarks: Landmarks, *, colloid_given: b
     if below_liver_mm > 45.0:
         return _low(focus, below_liver_mm, left_mm, place)
     if left_mm > 55.0:
-        return _left_flank(focus, place, colloid_given=colloid_given)
-    if left_mm < -35.0:
-        return _right_flank(focus, place)
-    return _central(focus, left_mm, below_liver_mm, place)
+        found = _left_flank(focus, at_height, colloid_given=colloid_given)
+    elif left_mm < -35.0:
+        found = _right_flank(focus, at_height)
+    else:
+        found = _central(focus, left_mm, below_liver_mm, at_height)
+    if below_dome_mm > _PUMP_BELOW_DOME_MM and is_pump_depth(focus) and _is_pump_wide(focus):
+        # The wall of a stomach before the liver's edge is as superficial as a pump that lies high.
+        return replace(found, words=f"{found.words}{_OR_POCKET}")
+    return found
 
 
 def _depth_words(front_back_ratio: float) -> str:
@@ -161,7 +174,11 @@ def _low(focus: PlanarFocus, below_liver_mm: float, left_mm: float, place: str) 
 
 def _is_pump_sized(focus: PlanarFocus) -> bool:
     """Pumps are 75 to 88 mm wide; tracer spilt round one lies as a ring or a sickle, or fills the pocket."""
-    return _PUMP_MM[0] <= focus.long_axis_mm <= _PUMP_MM[1] or focus.front_back_ratio > 3.0
+    return _is_pump_wide(focus) or focus.front_back_ratio > 3.0
+
+
+def _is_pump_wide(focus: PlanarFocus) -> bool:
+    return _PUMP_MM[0] <= focus.long_axis_mm <= _PUMP_MM[1]
 
 
 def _is_under_the_skin(focus: PlanarFocus) -> bool:
@@ -184,11 +201,9 @@ def _left_flank(focus: PlanarFocus, place: str, *, colloid_given: bool) -> Where
         )
     if focus.front_back_ratio < _BEHIND:
         return Whereabouts(
-            origin=Origin.EXTRAHEPATIC, site=vocabulary.SPLEEN, words="spleen (or left kidney)", reason=place
+            origin=Origin.EXTRAHEPATIC, site=vocabulary.SPLEEN, words="spleen or left kidney", reason=place
         )
-    return Whereabouts(
-        origin=Origin.EXTRAHEPATIC, site=vocabulary.STOMACH, words="stomach (or bowel in the left flank)", reason=place
-    )
+    return Whereabouts(origin=Origin.EXTRAHEPATIC, site=vocabulary.STOMACH, words="stomach or bowel", reason=place)
 
 
 def _right_flank(focus: PlanarFocus, place: str) -> Whereabouts:
@@ -217,11 +232,20 @@ def _central(focus: PlanarFocus, left_mm: float, below_liver_mm: float, place: s
         return Whereabouts(
             origin=Origin.DEVICE,
             site=vocabulary.CATHETER,
-            words="catheter tip",
+            words=CATHETER_TIP,
             reason=f"{place}; compact and hot, near the porta of the liver (a small hot tumor looks alike)",
         )
+    perhaps_tip = near and left_mm < _PORTA_LEFT_MM and focus.long_axis_mm < _PERHAPS_POINT_MM
+    or_tip = OR_TIP if perhaps_tip else ""
+    if perhaps_tip:
+        place = f"{place}; near the porta of the liver, small as a tip, yet wider or fainter than they are"
     if left_mm > 12.0 and focus.front_back_ratio > _IN_FRONT:
-        return Whereabouts(origin=Origin.EXTRAHEPATIC, site=vocabulary.STOMACH, words="stomach", reason=place)
+        return Whereabouts(
+            origin=Origin.EXTRAHEPATIC, site=vocabulary.STOMACH, words=f"stomach or bowel{or_tip}", reason=place
+        )
     return Whereabouts(
-        origin=Origin.EXTRAHEPATIC, site=vocabulary.DUODENUM, words="duodenum or head of the pancreas", reason=place
+        origin=Origin.EXTRAHEPATIC,
+        site=vocabulary.DUODENUM,
+        words=f"duodenum or head of the pancreas{or_tip}",
+        reason=place,
     )

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import PlanarReading
-from analyzers.scintigraphy.planar_answer import shunt_limits
 from analyzers.scintigraphy.reading import read_study
 from analyzers.scintigraphy.shunt import LungShunt
+from analyzers.scintigraphy.shunt_words import shunt_limits
 from analyzers.scintigraphy.thresholds import DEFAULTS
 from tests.analyzers.scintigraphy_free_response import THRESHOLDS, Read, read
 from tests.analyzers.scintigraphy_patients import Model, Patient, patient

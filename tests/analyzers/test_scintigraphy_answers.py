@@ -75,7 +75,7 @@ def test_a_lobe_without_uptake_is_not_perfused_or_resected(tmp_path: Path, side:
     result = assessed(tmp_path / "p", f"missing-{side}-lobe")
 
     assert category(result) == vocabulary.PERFUSION_INCOMPLETE.value
-    assert f"{side} lobe: not perfused or resected" in result.conclusion
+    assert f"unless the {side} lobe was resected" in result.conclusion
     shunt = next(m for m in result.measurements if m.key == "lung_shunt_fraction_corrected")
     assert shunt.grade is Grade.LIMITED
 

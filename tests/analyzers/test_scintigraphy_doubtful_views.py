@@ -159,7 +159,7 @@ def test_a_liver_cut_by_the_field_is_never_complete(views: Path, tmp_path: Path)
 
     assert isinstance(result, Assessed)
     assert result.findings[0].value == vocabulary.PERFUSION_INDETERMINATE
-    assert "field cuts it" in result.conclusion
+    assert "field of view cuts it" in result.conclusion
 
 
 def test_a_flood_image_gives_no_answer(views: Path, tmp_path: Path) -> None:

@@ -15,13 +15,15 @@ from analyzers.loading import open_study
 from analyzers.phantoms.__main__ import make_phantom
 from analyzers.phantoms.request import PhantomRequest
 from analyzers.scintigraphy import ANALYZER
+from analyzers.scintigraphy.answer import facts_of
 from analyzers.scintigraphy.reading import Readings, conclude
 from analyzers.scintigraphy.spect import SpectReading, SpectRefusal, read_spect
-from analyzers.scintigraphy.spect_legend import legend_lines
+from analyzers.scintigraphy.spect_legend import hot_mark_of, legend_lines
 from analyzers.scintigraphy.spect_montage import spect_page
-from analyzers.scintigraphy.spect_names import LOBE_SEGMENTS
+from analyzers.scintigraphy.spect_names import LIVER_SEGMENT, LOBE_SEGMENTS
 from analyzers.scintigraphy.spect_numbers import spect_measurements
 from analyzers.scintigraphy.thresholds import DEFAULTS
+from analyzers.scintigraphy.verdict import perfusion_pattern
 from analyzers.volume import StudyImages, Volume
 
 NEED_PARENCHYMA = {"lung_shunt_fraction_spect", "lobe_activity_share", "lobe_perfusion_index", "liver_covered_share_20"}
@@ -217,6 +219,10 @@ def test_without_correction_for_attenuation_nothing_is_quantified(studies: Calla
     result = conclude(studies("extrahepatic-stomach", "any-strength"), Readings(planar=None, spect=reading), DEFAULTS)
     assert isinstance(result, Assessed)
     assert any("not known to be corrected for attenuation" in text for text in result.limitations)
+    # The CT was used: it is not the reason why completeness is not judged.
+    not_judged = perfusion_pattern(facts_of(None, replace(reading, foci=(), physiologic=()))).sentence
+    assert "the SPECT is not known to be corrected for attenuation" in not_judged
+    assert "a CT" not in not_judged
 
 
 def test_a_field_that_cuts_the_liver_gives_no_number(studies: Callable[..., StudyImages]) -> None:
@@ -259,6 +265,31 @@ def test_the_page_shows_where_the_lobes_were_divided(studies: Callable[..., Stud
     assert drawn[changed].mean() > without.rgb[:, : drawn.shape[1]][changed].mean()
     assert any("border between the lobes" in text for text, _ in legend_lines(result, fused=True))
     assert not any("border between the lobes" in text for text, _ in legend_lines(undivided, fused=True))
+
+
+def test_the_page_shows_which_hot_region_is_which(studies: Callable[..., StudyImages]) -> None:
+    images = studies()
+    result = ANALYZER.analyze(images, ())
+    assert isinstance(result, Assessed)
+    plain = replace(result, segments=tuple(one for one in result.segments if not hot_mark_of(one.name)))
+    liver = next(one for one in plain.segments if one.name == LIVER_SEGMENT)
+    z, y, x = (int(index) for index in np.argwhere(liver.mask_planes).mean(axis=0))
+    inside = np.zeros_like(liver.mask_planes)
+    inside[z - 4 : z + 5, y - 4 : y + 5, x - 4 : x + 5] = True
+    hot = replace(liver, name="hot-region-1", label="Hot region of the liver 1", mask_planes=inside, rgb=(240, 228, 66))
+
+    with_outlines, without = (
+        spect_page(images, shown) for shown in (replace(plain, segments=(*plain.segments, hot)), plain)
+    )
+
+    assert with_outlines is not None
+    assert without is not None
+    left = with_outlines.rgb.shape[1] * 6 // 10
+    drawn, before = with_outlines.rgb[:, :left].astype(int), without.rgb[:, :left].astype(int)
+    changed = np.any(drawn != before, axis=2)
+    # Yellow outlines: bright in red and green, dark in blue.
+    yellow = (drawn[..., 0] > 200) & (drawn[..., 1] > 200) & (drawn[..., 2] < 110) & changed
+    assert yellow.sum() > 50
 
 
 def test_gated_and_raw_and_foreign_tomographies_are_declined(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ BEFORE_THE_SPINE = Landmarks3d(
         ({"shows_catheter": True}, vocabulary.DUODENUM, Origin.EXTRAHEPATIC),
         ({"volume_ml": 5.0, "peak_fraction": 0.1}, vocabulary.DUODENUM, Origin.EXTRAHEPATIC),
         ({"left": -60.0, "before": 70.0, "from_liver": 2.0}, vocabulary.GALLBLADDER, Origin.AMBIGUOUS),
+        ({"left": -92.0, "before": 68.0, "from_liver": 7.0}, vocabulary.ABDOMEN, Origin.AMBIGUOUS),
+        ({"left": -5.0, "before": -20.0, "below": 17.0}, vocabulary.ABDOMEN, Origin.AMBIGUOUS),
+        ({"left": -5.0, "before": 15.0, "below": 30.0}, vocabulary.ABDOMEN, Origin.AMBIGUOUS),
     ],
 )
 def test_the_first_landmark_that_fits_names_the_focus(changes: dict[str, Any], site: Code, origin: Origin) -> None:

@@ -17,6 +17,10 @@ from analyzers.scintigraphy.verdict import (
 
 STOMACH = "stomach (3.0 % of the liver's counts)"
 SPLEEN = "spleen, perfused or residue of the colloid (4.1 % of the liver's counts)"
+SPOT = "SPECT/CT spine or beside it? (0.1 % of the liver's counts, slice 36 of 81)"
+PLANAR_NEGATIVE = (
+    "No extrahepatic activity detected on planar views, which does not exclude it: they find about 30 % of it."
+)
 SIDE = "most of the liver's counts lie on the left side: names of the views exchanged, or a picture mirrored?"
 NOT_JUDGED = "whether the whole liver is perfused is not judged: the field cuts it"
 
@@ -26,22 +30,24 @@ EVERY_COMBINATION = [
         hot_tip_share_fraction=tip,
         extrahepatic=extrahepatic,
         possible=possible,
+        faint=faint,
         missing_lobe=lobe,
         not_judged=not_judged,
         pertechnetate=free,
     )
-    for spilt, tip, extrahepatic, possible, lobe, not_judged, free in product(
-        (False, True), (None, 0.7), ((), (STOMACH,)), ((), (SPLEEN,)), ("", "left", "right"), ("", NOT_JUDGED),
-        (False, True),
+    for spilt, tip, extrahepatic, possible, faint, lobe, not_judged, free in product(
+        (False, True), (None, 0.7), ((), (STOMACH,)), ((), (SPLEEN,)), ((), (SPOT,)), ("", "left", "right"),
+        ("", NOT_JUDGED), (False, True),
     )
 ]  # fmt: skip
 
 ROWS: dict[str, tuple[Facts, Code, Presence, str]] = {
     "tracer in the pump pocket": (
-        Facts(spilt_in_pocket=True),
+        Facts(spilt_in_pocket=True, pocket_share_fraction=0.19),
         vocabulary.PERFUSION_NON_DIAGNOSTIC,
         Presence.INDETERMINATE,
-        "Non-diagnostic: a large part of the tracer lies in the pump pocket and did not enter the catheter.",
+        "Non-diagnostic: 19 % of the counts of liver and pump pocket lie in the pocket and did not enter the catheter "
+        "(leak, or injected beside the port?).",
     ),
     "low uptake with a hot tip": (
         Facts(hot_tip_share_fraction=0.7),
@@ -66,15 +72,14 @@ ROWS: dict[str, tuple[Facts, Code, Presence, str]] = {
         Facts(missing_lobe="left", not_judged=NOT_JUDGED),
         vocabulary.PERFUSION_INDETERMINATE,
         Presence.ABSENT,
-        f"Indeterminate: {NOT_JUDGED}. No uptake in the place of the left lobe: not perfused or resected. "
-        "No extrahepatic activity detected on planar views, which show about 30 % of it.",
+        f"Indeterminate: {NOT_JUDGED}. Little or no uptake in the place of the left lobe: not perfused or resected. "
+        f"{PLANAR_NEGATIVE}",
     ),
     "a lobe is missing": (
         Facts(missing_lobe="left"),
         vocabulary.PERFUSION_INCOMPLETE,
         Presence.ABSENT,
-        "Incomplete perfusion: no uptake in the place of the left lobe: not perfused or resected. "
-        "No extrahepatic activity detected on planar views, which show about 30 % of it.",
+        f"Incomplete perfusion, unless the left lobe was resected: little or no uptake in its place. {PLANAR_NEGATIVE}",
     ),
     "possible extrahepatic activity": (
         Facts(possible=(SPLEEN,)),
@@ -86,14 +91,13 @@ ROWS: dict[str, tuple[Facts, Code, Presence, str]] = {
         Facts(not_judged=NOT_JUDGED),
         vocabulary.PERFUSION_INDETERMINATE,
         Presence.ABSENT,
-        f"Indeterminate: {NOT_JUDGED}. No extrahepatic activity detected on planar views, which show about 30 % of it.",
+        f"Indeterminate: {NOT_JUDGED}. {PLANAR_NEGATIVE}",
     ),
     "complete": (
         Facts(seen_on="planar views and SPECT"),
         vocabulary.PERFUSION_COMPLETE,
         Presence.ABSENT,
-        "Uptake in both lobes of the liver; no extrahepatic activity detected on planar views and SPECT; "
-        "without a CT none is searched close to the liver.",
+        "Uptake in both lobes of the liver. No extrahepatic activity detected on planar views and SPECT.",
     ),
 }
 
@@ -126,17 +130,18 @@ def test_no_headline_contradicts_the_finding_of_extrahepatic_perfusion(facts: Fa
     if pattern.category == vocabulary.PERFUSION_INDETERMINATE:
         assert presence is not Presence.PRESENT
     finding = extrahepatic_sentence(facts).lower()
-    assert ("no activity outside" in finding) <= (presence is not Presence.PRESENT and not facts.possible)
+    assert ("no activity outside" in finding) <= (
+        presence is not Presence.PRESENT and not facts.possible and not facts.faint
+    )
 
 
 @pytest.mark.parametrize("facts", EVERY_COMBINATION)
 def test_a_row_in_front_hides_nothing_that_forbids_treatment(facts: Facts) -> None:
     said = perfusion_pattern(facts).sentence
 
-    assert all(place in said for place in facts.extrahepatic)
-    assert not facts.missing_lobe or f"{facts.missing_lobe} lobe: not perfused or resected" in said
-    # What is uncertain steps back behind what is certain, but never behind "complete".
-    assert facts.extrahepatic or all(place in said for place in facts.possible)
+    assert all(place in said for place in (*facts.extrahepatic, *facts.possible, *facts.faint))
+    assert not facts.missing_lobe or f"{facts.missing_lobe} lobe" in said
+    assert not facts.missing_lobe or "resected" in said
 
 
 def test_only_a_study_without_any_doubt_is_called_complete() -> None:
@@ -168,10 +173,52 @@ def test_a_negative_headline_on_planar_views_alone_says_how_little_they_show() -
     assert "about 30 %" not in perfusion_pattern(Facts(seen_on="planar views and SPECT")).sentence
 
 
-@pytest.mark.parametrize("seen_on", ["SPECT", "planar views and SPECT"])
-def test_a_spect_without_a_ct_says_where_it_does_not_look(seen_on: str) -> None:
-    facts = Facts(seen_on=seen_on)
+@pytest.mark.parametrize("facts", [Facts(), Facts(spilt_in_pocket=True, pocket_share_fraction=0.2)])
+@pytest.mark.parametrize("why", ["without a CT,", "the CT could not be used, so"])
+@pytest.mark.parametrize(
+    ("seen_on", "words"),
+    [
+        ("SPECT", "activity close to the liver cannot be told from it"),
+        ("planar views and SPECT", "activity close to the liver is judged by planar views alone"),
+    ],
+)
+def test_a_spect_without_a_ct_says_what_it_does_not_judge_and_why(
+    facts: Facts, why: str, seen_on: str, words: str
+) -> None:
+    seen = replace(facts, seen_on=seen_on, near_liver=why)
+
+    assert f"; {why} {words}." in extrahepatic_sentence(seen)
+    assert facts.spilt_in_pocket or f"; {why} {words}." in perfusion_pattern(seen).sentence
+
+
+def test_with_a_ct_nothing_is_left_out_close_to_the_liver() -> None:
+    assert "close to the liver" not in perfusion_pattern(Facts(seen_on="planar views and SPECT/CT")).sentence
+
+
+def test_a_doubtful_spot_is_something_to_look_at_and_no_suspicion() -> None:
+    facts = Facts(faint=(SPOT,), seen_on="planar views and SPECT/CT")
+    pattern = perfusion_pattern(facts)
+
+    assert pattern.category == vocabulary.PERFUSION_INDETERMINATE
+    assert extrahepatic_presence(facts) is Presence.INDETERMINATE
+    assert pattern.sentence == (
+        "Indeterminate: no certain extrahepatic activity, but a doubtful spot to be looked at, perhaps only liver, "
+        f"blood or noise: {SPOT}. Uptake in both lobes of the liver."
+    )
+    assert "2 doubtful spots to be looked at" in perfusion_pattern(replace(facts, faint=(SPOT, SPOT))).sentence
+
+
+def test_one_focus_on_two_kinds_of_images_is_not_counted_as_two() -> None:
+    facts = Facts(extrahepatic=(STOMACH,), possible=(SPLEEN,), perhaps_same=True, seen_on="planar views and SPECT")
 
     for sentence in (perfusion_pattern(facts).sentence, extrahepatic_sentence(facts)):
-        assert "none is searched close to the liver" in sentence
-    assert "close to the liver" not in perfusion_pattern(Facts(seen_on="planar views and SPECT/CT")).sentence
+        assert f"{STOMACH}; possible as well: {SPLEEN}; planar views and SPECT may show the same focus." in sentence
+
+
+def test_a_lobe_that_nothing_shows_may_be_resected_and_the_headline_says_so_first() -> None:
+    assert perfusion_pattern(Facts(missing_lobe="left")).sentence.startswith(
+        "Incomplete perfusion, unless the left lobe was resected:"
+    )
+    shown = perfusion_pattern(Facts(missing_lobe="left", liver_shown_there_by="the CT")).sentence
+    assert shown.startswith("Incomplete perfusion: little or no uptake")
+    assert "resected" not in shown

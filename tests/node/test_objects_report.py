@@ -30,6 +30,7 @@ from scp_node.domain.delivery import ObjectKind
 from scp_node.errors import EncodingError
 from scp_node.objects.encoding import make_objects, setting_of
 from scp_node.objects.order import EncodingOrder, Predecessor
+from scp_node.objects.statements import finding_line
 from scp_node.objects.text import sr_text
 from tests.node.object_sources import (
     ABNORMALITY,
@@ -612,3 +613,20 @@ def test_both_reports_name_the_thresholds_that_the_site_set(tmp_path: Path) -> N
     silent = ct_objects(tmp_path / "silent")
     assert "111002" not in [name_of(item) for item in items(silent[ObjectKind.REPORT][0])]
     assert "Threshold set" not in sr_text(silent[ObjectKind.TEXT_REPORT][0])
+
+
+@pytest.mark.parametrize(
+    ("meaning", "answer"),
+    [
+        ("Perfusion study indeterminate", "Perfusion study indeterminate"),
+        ("Perfusion study non-diagnostic", "Perfusion study non-diagnostic"),
+        ("Michels type 1", "indeterminate, possibly Michels type 1"),
+    ],
+)
+def test_an_answer_that_says_itself_that_nothing_was_decided_is_not_doubted_twice(meaning: str, answer: str) -> None:
+    value = Code(value="X", scheme="99TEST", meaning=meaning)
+    finding = Finding(
+        key="anatomy", concept=EXTRAHEPATIC, presence=Presence.INDETERMINATE, sentence="Doubtful.", value=value
+    )
+
+    assert finding_line(finding) == f"Extrahepatic perfusion: {answer}. Doubtful."
