@@ -109,6 +109,11 @@ class Ledger:
         with self._lock:
             return self._unused.is_locked_out(address, now_s)
 
+    def has_more_than_another(self) -> bool:
+        """Whether another receiver has fewer open than this one."""
+        with self._lock:
+            return self._places.are_more_than_anothers()
+
     @property
     def open_count(self) -> int:
         """How many are open."""

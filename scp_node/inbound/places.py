@@ -79,6 +79,12 @@ class Places:
                 from_address += holder == wanted
         return Load(in_all=in_all, from_address=from_address)
 
+    def are_more_than_anothers(self) -> bool:
+        """Whether another living receiver has given away fewer than this one."""
+        own = self.most - len(self._free)
+        others = (number for number in range(self.receivers) if number != self._own)
+        return own > 0 and any(len(self._taken(number)) < own and self._lives(number) for number in others)
+
     def take(self, address: str) -> int:
         """Take one of our own places, of which there are as many as all receivers may give away together."""
         place = self._free.pop()

@@ -37,7 +37,10 @@ LOOK_S = 0.25
 HELD_LOOK_S = 0.02
 """The same for callers that are held back."""
 ACCEPTED_AT_ONCE = 64
-"""Connections taken before those that wait are looked at again."""
+"""Connections taken before those that wait are looked at again, by a receiver that is alone. One of several takes one
+at a time: who wakes first would take all callers, and leave the others idle."""
+GIVE_WAY_S = 0.002
+"""A receiver that has more associations than another one leaves the next caller to that one for so long."""
 NO_DESCRIPTORS_S = 0.1
 FAREWELL_S = 2.0
 """For a refused caller to close the connection; then we do."""
@@ -161,7 +164,10 @@ class WaitingRoom:
     # --- coming in ---
 
     def _accept(self, door: Door) -> None:
-        for _ in range(ACCEPTED_AT_ONCE):
+        is_alone = self._ledger.receivers == 1
+        if not is_alone and self._ledger.has_more_than_another():
+            time.sleep(GIVE_WAY_S)
+        for _ in range(ACCEPTED_AT_ONCE if is_alone else 1):
             try:
                 connection, address = door.listening.accept()
             except BlockingIOError:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scp_node.demo.ports import free_port
@@ -88,6 +89,23 @@ def test_the_places_of_a_killed_receiver_are_free_at_once(tmp_path: Path) -> Non
         pair.mend()
         with pair.only(1):
             assert called(site, crowd, "127.0.0.1")[1] == REJECTED, "the one in its place knows who is here"
+
+
+def test_callers_who_come_at_once_are_shared_out_among_the_receivers(tmp_path: Path) -> None:
+    site = pair_site(tmp_path)
+    with receiver_pair(site) as pair, ExitStack() as crowd:
+        with pair.only(1), pair.only(2):
+            # Both stand still, so that all are there when the first of them wakes.
+            peers = [crowd.enter_context(contextlib.closing(RawPeer.call(site.port))) for _ in range(12)]
+            for peer in peers:
+                peer.send(associate_request(calling=CT_AT["127.0.0.2"]))
+        assert [peer.answer()[0] for peer in peers] == [ACCEPTED] * 12
+        held = [
+            sum(one.status == psutil.CONN_ESTABLISHED for one in pair.process(number).net_connections("tcp"))
+            for number in NUMBERS
+        ]
+    assert sum(held) == 12
+    assert min(held) >= 3, "one of them takes the callers of both"
 
 
 def test_those_who_wait_are_bounded_for_all_receivers_together(tmp_path: Path) -> None:
