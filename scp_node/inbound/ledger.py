@@ -112,7 +112,7 @@ class Ledger:
     def has_more_than_another(self) -> bool:
         """Whether another receiver has fewer open than this one."""
         with self._lock:
-            return self._places.are_more_than_anothers()
+            return self._places.is_fuller_than_another()
 
     @property
     def open_count(self) -> int:

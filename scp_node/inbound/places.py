@@ -79,7 +79,7 @@ class Places:
                 from_address += holder == wanted
         return Load(in_all=in_all, from_address=from_address)
 
-    def are_more_than_anothers(self) -> bool:
+    def is_fuller_than_another(self) -> bool:
         """Whether another living receiver has given away fewer than this one."""
         own = self.most - len(self._free)
         others = (number for number in range(self.receivers) if number != self._own)
