@@ -288,11 +288,22 @@ def test_a_focus_on_both_kinds_of_images_may_be_one() -> None:
 def test_a_spot_that_does_not_stand_out_is_no_possible_perfusion() -> None:
     reading = spect_reading_of(scene(STOMACH_BALL))
     (found,) = reading.foci
-    facts = facts_of(None, replace(reading, foci=(replace(found, stands_out=False),)))
+    facts = facts_of(None, replace(reading, foci=(replace(found, stands_out=False, share_fraction=0.008),)))
 
     assert facts.possible == ()
     assert "doubtful spot to be looked at" in perfusion_pattern(facts).sentence
     assert "slice" in facts.faint[0]
+
+
+def test_what_holds_a_hundredth_of_the_livers_counts_is_never_called_noise() -> None:
+    reading = spect_reading_of(scene(STOMACH_BALL))
+    (found,) = reading.foci
+    large = replace(reading, foci=(replace(found, stands_out=False, share_fraction=0.011),))
+    facts = facts_of(None, large)
+
+    assert facts.faint == ()
+    assert "possible extrahepatic activity: SPECT stomach or spleen? (1.1 %" in perfusion_pattern(facts).sentence
+    assert "noise" not in spect_findings(large)[0].sentence
 
 
 # --- the lung shunt ---
