@@ -29,7 +29,10 @@ _HOT_RGB = (240, 228, 66)
 _GIVEN_RGB = (230, 0, 180)
 _RATIOS_IN_A_SENTENCE = 4
 _FAINT_SHARE_FRACTION = 0.01
-"""Of the liver's counts (derived): what is found falsely on phantoms of both models holds 0.1 to 0.8 %."""
+"""Of the liver's counts (derived): what is found falsely on phantoms of both models holds 0.1 to 0.8 %, but for wide
+regions of blood and background."""
+_FAINT_PEAK_FRACTION = 0.1
+"""Of the liver's mean: the least level at which a part of the liver itself counts as perfused."""
 _CT_RGB = {CT_LIVER_SEGMENT: (221, 130, 101), LUNGS_SEGMENT: (150, 200, 230)}
 
 
@@ -216,8 +219,8 @@ def faint_places(spect: SpectReading | None, *, pertechnetate: bool) -> tuple[st
 
 
 def _is_faint(focus: SpectFocus) -> bool:
-    """As likely nothing; a hundredth of the liver's counts is more than noise or blood, however blurred."""
-    is_little = focus.share_fraction < _FAINT_SHARE_FRACTION
+    """As likely nothing; a hundredth of the liver's counts at a tenth of its level is more than noise or blood."""
+    is_little = focus.share_fraction < _FAINT_SHARE_FRACTION or focus.peak_fraction < _FAINT_PEAK_FRACTION
     return is_little and not focus.stands_out and focus.where.origin is not Origin.DEVICE
 
 

@@ -301,6 +301,9 @@ def test_what_holds_a_hundredth_of_the_livers_counts_is_never_called_noise() -> 
     large = replace(reading, foci=(replace(found, stands_out=False, share_fraction=0.011),))
     facts = facts_of(None, large)
 
+    wide = replace(large, foci=(replace(large.foci[0], peak_fraction=0.02),))
+
+    assert facts_of(None, wide).possible == ()
     assert facts.faint == ()
     assert "possible extrahepatic activity: SPECT stomach or spleen? (1.1 %" in perfusion_pattern(facts).sentence
     assert "noise" not in spect_findings(large)[0].sentence
