@@ -17,6 +17,8 @@ from scp_node.demo.ports import free_port
 from scp_node.domain.delivery import DeliveryState, ObjectKind
 from scp_node.domain.job import JobState
 from scp_node.domain.study import StudyState
+from scp_node.pipeline.inputs import DIGEST_FILE
+from scp_node.settings.node import ReceivingSettings
 from scp_node.store.overview import Explanation
 from tests.node.network import association, dataset_bytes, eventually, kinds, send, store
 from tests.system.misbehaving_pacs import WELL_BEHAVED, Commitment, MisbehavingPacs, misbehaving_pacs
@@ -24,6 +26,9 @@ from tests.system.node_process import NodeUnderTest, made_objects, node_under_te
 from tests.system.patient import Patient
 
 pytestmark = pytest.mark.timeout(280)
+
+RECEIVER, RECORDER = "scp_node.inbound", "scp_node.inbound.record"
+RECEIVERS: int = ReceivingSettings.model_fields["processes"].default
 
 
 class Commit(IntEnum):
@@ -91,25 +96,37 @@ def assert_one_answer(node: NodeUnderTest, pacs: MisbehavingPacs, told: Explanat
     assert attempts == [str(line.job.fence)], "results of two attempts are left"
     assert line.out_folder == f"jobs/{line.job.job_id}/{line.job.fence}/out"
     attempt = (node.data / line.out_folder).parent
-    assert eventually(lambda: [entry.name for entry in attempt.iterdir()] == ["out"]), "copies of images are left"
+    kept = {"out", DIGEST_FILE}
+    assert eventually(lambda: {entry.name for entry in attempt.iterdir()} == kept), "copies of images are left"
 
 
 def assert_nobody_is_left_over(node: NodeUnderTest) -> None:
-    """The main process, its receiver and the receiver's recorder; an analyzer or an encoder would be an orphan."""
+    """The main process, its receivers and a recorder of each; an analyzer or an encoder would be an orphan."""
     assert node.process is not None
-    expected = {node.process.pid, receiver_of(node).pid, running(node, "scp_node.inbound.record").pid}
+
+    def others() -> int:
+        """Those of the family that are none of these, and receivers or recorders that are too many or too few."""
+        wrong = [abs(len(running(node, module)) - RECEIVERS) for module in (RECEIVER, RECORDER)]
+        return len(node.family()) - 1 - 2 * RECEIVERS + sum(wrong)
+
     # The recorder of a killed receiver is there until it has recorded everything.
-    assert eventually(lambda: {process.pid for process in node.family()} == expected)
+    assert eventually(lambda: others() == 0)
+    assert node.process.pid in {process.pid for process in node.family()}
 
 
-def receiver_of(node: NodeUnderTest) -> psutil.Process:
-    return running(node, "scp_node.inbound")
+def receiver_with_association(node: NodeUnderTest) -> psutil.Process:
+    """The one of the receivers that took the call of a single caller."""
+    (found,) = (
+        process
+        for process in running(node, RECEIVER)
+        if any(one.status == psutil.CONN_ESTABLISHED for one in process.net_connections("tcp"))
+    )
+    return found
 
 
-def running(node: NodeUnderTest, module: str) -> psutil.Process:
-    """The newest process of the node that runs the module."""
-    found = [process for process in node.family() if module in process.cmdline()]
-    return max(found, key=lambda process: process.create_time())
+def running(node: NodeUnderTest, module: str) -> list[psutil.Process]:
+    """The processes of the node that run the module."""
+    return [process for process in node.family() if module in process.cmdline()]
 
 
 def test_a_node_killed_after_every_commit_still_gives_exactly_one_committed_answer(
@@ -183,14 +200,16 @@ def test_a_killed_receiver_loses_nothing_acknowledged_and_holds_no_study(
 ) -> None:
     patient = Patient(tmp_path)
     files = patient.slices(1, 2, 3)
-    old = receiver_of(node)
     with association(node.port, kinds(files)) as link:
+        old = receiver_with_association(node)
         assert [send(link, file).status for file in files[:2]] == [0, 0]
         old.kill()
         told = node.answered(patient.study)
     assert told.study.instance_count == 2
     assert_one_answer(node, pacs, told)
-    assert receiver_of(node).pid != old.pid
+    receivers = {process.pid for process in running(node, RECEIVER)}
+    assert len(receivers) == RECEIVERS
+    assert old.pid not in receivers
     assert store(node.port, files) == [0] * 3
     assert node.answered(patient.study, revision=2).study.instance_count == 3
 
