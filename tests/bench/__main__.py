@@ -74,8 +74,7 @@ def _measure_all(runs: int, only: str, work: Path, console: Console) -> tuple[li
     faults: list[str] = []
     for number in range(1, runs + 1):
         measured: Round = {}
-        stores.mkdir(exist_ok=True)
-        free_bytes = shutil.disk_usage(stores).free
+        stores.mkdir()
         for case in _order(number):
             if only not in case.name:
                 continue
@@ -91,18 +90,12 @@ def _measure_all(runs: int, only: str, work: Path, console: Console) -> tuple[li
             console.print(f"{number:2d}/{runs} {case.name:45s} {rates}", markup=False, highlight=False)
         # In the same order whatever the order of measuring was.
         rounds.append({case: measured[case] for group in cases() for case in group if case in measured})
-        if number < runs:
-            _make_room(stores, free_bytes)
-    return rounds, faults
-
-
-def _make_room(stores: Path, free_before_bytes: int) -> None:
-    """Remove what rounds stored, if the disk may not hold two more of them; then rest, see :data:`REST_S`."""
-    free_bytes = shutil.disk_usage(stores).free
-    if free_bytes < 2 * (free_before_bytes - free_bytes):
+        # Not later: what is kept fills the memory of the system, and peers that write through it would pay for it.
         shutil.rmtree(stores)
-        os.sync()
-        time.sleep(REST_S)
+        if number < runs:
+            os.sync()
+            time.sleep(REST_S)
+    return rounds, faults
 
 
 def _order(number: int) -> list[Case]:

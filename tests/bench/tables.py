@@ -30,7 +30,7 @@ write it before they answer. *node* has two receiver processes, as it ships. Aft
 {sample} objects and the processes left were checked.
 
 Every receiver is started on an empty folder and takes 40 objects of another study by {warm} associations before it is
-measured, as one in use has. What runs stored is removed between two rounds, when the disk fills, and the next round
+measured, as one in use has. What the runs of a round stored is removed when the round is over, and the next one
 begins {rest:g} s later: without a journal ext4 looks through the inodes of the last minute's removals for each new
 file, which cost a receiver a sixth of its processor time where each run removed what the one before had stored. Tables
 before 2026-11-25 were made that way, and without the 40 objects.

@@ -311,8 +311,8 @@ def test_an_object_without_proper_uids_is_not_understood(keyword: str, value: st
 @pytest.mark.parametrize("kept_fraction", [0.0, 0.3, 0.9])
 def test_a_data_set_that_breaks_off_is_not_understood(syntax: str, kept_fraction: float, tmp_path: Path) -> None:
     # UIDs of one length: what breaks off just behind an element is a whole data set without pixels, and legal.
-    uids = {keyword: f"1.2.3.{number}" for number, keyword in enumerate(("SOPInstanceUID", "FrameOfReferenceUID"))}
-    file = part10(ct_slice(study="1.2.3.4", series="1.2.3.5", **uids), tmp_path / "a.dcm", syntax)
+    dataset = ct_slice(study="1.2.3.4", series="1.2.3.5", SOPInstanceUID="1.2.3.6", FrameOfReferenceUID="1.2.3.7")
+    file = part10(dataset, tmp_path / "a.dcm", syntax)
     content = dataset_bytes(file)
 
     with pytest.raises(IntakeError):
