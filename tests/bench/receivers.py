@@ -90,9 +90,12 @@ class Receiver:
         """CPU time so far by what a process is, with that of children that ended, in seconds."""
         used: dict[str, float] = {}
         for process in self.family():
-            times = process.cpu_times()
-            spent = times.user + times.system + times.children_user + times.children_system
-            used[self.role(process)] = used.get(self.role(process), 0.0) + spent
+            # Children that receivers have for associations may end at any moment.
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                spent = times.user + times.system + times.children_user + times.children_system
+                role = self.role(process)
+                used[role] = used.get(role, 0.0) + spent
         return used
 
     def role(self, process: psutil.Process) -> str:
