@@ -137,7 +137,7 @@ class Recorder:
         tries_left = LAST_TRIES
         must_look, wait_s = True, 0.0
         self._journal.info("recording")
-        # Once, and not with each look: a living receiver has to make those again that it loses.
+        # Once is enough: who is killed later has a successor, whose recorder begins with this.
         self._spool.remove_blanks()
         while not notices.has_ended or notices.has_more:
             batch = notices.read(most=MOST_AT_ONCE, wait_s=wait_s)

@@ -31,7 +31,7 @@ def remove_unfinished(path: Path) -> bool:
         If the disk refuses.
     """
     with suppress(FileNotFoundError, BlockingIOError), _alone_with(path) as descriptor:
-        # An empty one may be what a living receiver made ahead.
+        # An empty one may be one that a living receiver has just made and not yet locked.
         if os.fstat(descriptor).st_size and is_unfinished(path):
             path.unlink()
             return True

@@ -282,7 +282,7 @@ class Spool:
         return remove_unfinished(self.path(spool_key))
 
     def remove_blanks(self) -> None:
-        """Remove the empty files that a killed receiver made ahead, if there are any; a living one makes others."""
+        """Remove the empty files that a killed receiver made ahead; a living one holds its own locked."""
         for entry in self._entries():
             with suppress(OSError):
                 if entry.stat().st_size == 0:
