@@ -8,7 +8,6 @@ is that of the segmentation, else the one that the earlier answer outlined in th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +18,7 @@ from analyzers.grid_mask import GridMask
 from analyzers.priors import Prior
 from analyzers.scintigraphy.segment_roles import SegmentRole, role_of
 from analyzers.scintigraphy.spect_names import CT_LIVER_SEGMENT, LIVER_SEGMENT
-from analyzers.scintigraphy.tumor_ratio import (
-    LEAST_OVERLAP,
-    REGISTERED,
-    TumorRatio,
-    ratios_on_masks,
-    shift_onto,
-    volume_under,
-)
+from analyzers.scintigraphy.tumor_ratio import TumorRatio, registered_ratios, volume_under
 from analyzers.segmentations import GivenSegmentation, MaskRefusedError
 from analyzers.volume import Volume
 
@@ -60,13 +52,8 @@ def _ratios(spect: Volume, present: GridMask, prior: Prior, segmentation: GivenS
     liver = next(_masks(segmentation, SegmentRole.LIVER), None) or _answered_liver(prior, segmentation)
     if liver is None:
         return ()
-    shift, overlap = shift_onto(liver, present)
-    if overlap < LEAST_OVERLAP:
-        return ()
-    day = prior.study_date or "unknown date"
-    words = f"outlined on the study of {day}, livers overlap by {100 * overlap:.0f} %"
-    found = ratios_on_masks(spect, [lesion.moved(shift) for lesion in lesions], liver.moved(shift), words)
-    return tuple(replace(one, cautions=(REGISTERED,)) for one in found)
+    origin = f"outlined on the study of {prior.study_date or 'unknown date'}"
+    return registered_ratios(spect, present, lesions, liver, origin)
 
 
 def _masks(segmentation: GivenSegmentation, role: SegmentRole) -> Iterator[GridMask]:

@@ -140,15 +140,39 @@ def ratios_on_priors(spect: Volume, liver_zyx: NDArray[np.bool_], priors: Sequen
             continue
         liver, lesions = masks
         present = GridMask(label="liver", mask_zyx=liver_zyx, affine_lps=spect.affine_lps)
-        shift, overlap = shift_onto(liver, present)
-        if overlap < LEAST_OVERLAP:
-            continue
-        day = prior.study_date or "unknown date"
-        words = f"lesions of the {prior.analyzer_name} answer of {day}, livers overlap by {100 * overlap:.0f} %"
-        moved = [lesion.moved(shift) for lesion in lesions]
-        if ratios := ratios_on_masks(spect, moved, liver.moved(shift), words):
-            return tuple(replace(one, cautions=(REGISTERED,)) for one in ratios)
+        origin = f"lesions of the {prior.analyzer_name} answer of {prior.study_date or 'unknown date'}"
+        if ratios := registered_ratios(spect, present, lesions, liver, origin):
+            return ratios
     return ()
+
+
+def registered_ratios(
+    spect: Volume, present: GridMask, lesions: Sequence[GridMask], liver: GridMask, origin: str
+) -> tuple[TumorRatio, ...]:
+    """Ratios on masks of another frame of reference, moved by what brings their liver onto the present one.
+
+    Parameters
+    ----------
+    spect : Volume
+    present : GridMask
+        Liver of now.
+    lesions : sequence of GridMask
+    liver : GridMask
+        In the frame of the lesions.
+    origin : str
+        Who outlined the masks and when, in words.
+
+    Returns
+    -------
+    tuple of TumorRatio
+        Empty where the livers do not fit.
+    """
+    shift, overlap = shift_onto(liver, present)
+    if overlap < LEAST_OVERLAP:
+        return ()
+    words = f"{origin}, livers overlap by {100 * overlap:.0f} %"
+    found = ratios_on_masks(spect, [lesion.moved(shift) for lesion in lesions], liver.moved(shift), words)
+    return tuple(replace(one, cautions=(REGISTERED,)) for one in found)
 
 
 def shift_onto(moving: GridMask, fixed: GridMask) -> tuple[NDArray[np.float64], float]:
