@@ -16,9 +16,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, assert_never
 
@@ -30,11 +30,11 @@ from scp_node.errors import SettingsError, StoreError, UnreadableObjectError
 from scp_node.inbound.announcement import Announcement, announcement_of
 from scp_node.inbound.examination import examine
 from scp_node.inbound.notices import Ended, Lost, Notice, NoticeReader, Refused, Stored
+from scp_node.inbound.open_calls import AssociationRows, OpenCalls
 from scp_node.inbound.quiet import quiet_libraries
 from scp_node.inbound.siblings import Siblings
 from scp_node.journal import journal, start_journal
 from scp_node.settings import load_settings
-from scp_node.store.associations import OpenAssociation
 from scp_node.store.database import Database
 from scp_node.store.quarantine import Quarantine, QuarantinedObject
 from scp_node.store.refusals import Refusals
@@ -44,9 +44,6 @@ from scp_node.store.studies import StudyStore
 MOST_AT_ONCE = 200
 """Objects in one commit: enough to share its cost, few enough that nobody else waits long for the database."""
 LOOK_S = 1.0
-LEASE_S = 60.0
-"""The rows of a killed receiver's associations hold their studies no longer than this."""
-RENEW_S = 10.0
 TRY_AGAIN_S = 1.0
 READ_AGAIN_S = 30.0
 """For files that the disk could not read."""
@@ -58,7 +55,7 @@ NICENESS = 5
 EXIT_OK, EXIT_CANNOT_SERVE = 0, 3
 
 
-class Rows(Protocol):
+class Rows(AssociationRows, Protocol):
     """The rows of studies and associations; :class:`scp_node.store.studies.StudyStore` keeps them."""
 
     def record_many(
@@ -72,17 +69,8 @@ class Rows(Protocol):
     def spool_keys(self) -> set[str]:
         """All keys that a row refers to."""
 
-    def known_of(self, spool_keys: Collection[str]) -> set[str]:
-        """Those of a few keys that a row refers to."""
-
-    def open_associations(self, rows: Iterable[OpenAssociation]) -> list[int]:
-        """Make the rows of associations."""
-
-    def renew_associations(self, association_ids: Iterable[int], lease_until: datetime) -> None:
-        """Extend leases."""
-
-    def close_associations(self, association_ids: Iterable[int]) -> None:
-        """Remove the rows."""
+    def studies_of(self, spool_keys: Collection[str]) -> dict[str, str]:
+        """Study for each of a few keys that a row refers to; empty for what was set aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +112,8 @@ class Recorder:
         self._rows = rows
         self._quarantine = quarantine
         self._refusals = refusals
-        self._receiver = receiver
         self._clock = clock
-        self._associations: dict[int, int] = {}
-        self._renewed_at_s = time.monotonic()
+        self._calls = OpenCalls(rows, receiver, clock)
         self._read_again_at_s: float | None = None
         self._siblings = Siblings()
         self._journal = journal("inbound.recorder")
@@ -149,14 +135,14 @@ class Recorder:
                     if must_look and self.look_for_unrecorded() is not None:
                         must_look = False
                     must_look = self._act_on(batch) or must_look
-                    self._renew()
+                    self._calls.renew()
                 except StoreError as fault:
                     self._journal.error("the database refused; trying again", cause=str(fault), count=len(batch))
                     tries_left -= notices.has_ended
                     time.sleep(TRY_AGAIN_S)
                 else:
                     break
-        self._forget(list(self._associations))
+        self._calls.forget_all()
 
     def look_for_unrecorded(self) -> int | None:
         """Record every whole file of the spool that no row knows; return how many there were.
@@ -221,7 +207,7 @@ class Recorder:
             self._spool.fetch_head(one.spool_key)
         # In this order: if one fails all are tried again, and only counting is not the same when done twice.
         self._record(stored)
-        self._forget(ended)
+        self._calls.forget(ended)
         if refused:
             self._refusals.count(refused, self._clock())
         return some_lost
@@ -230,7 +216,8 @@ class Recorder:
         examined: list[tuple[_Object, ReceivedInstance]] = []
         # A look, by us or by another recorder, may have taken it before its notice was read. Examining it once more
         # would let recording fall behind again after each look, until the next notice is lost.
-        known = self._rows.known_of([one.spool_key for one in objects]) if objects else set()
+        known = self._rows.studies_of([one.spool_key for one in objects]) if objects else {}
+        self._hold_studies_of([one for one in objects if one.spool_key in known], known)
         for one in objects:
             if one.spool_key in known:
                 continue
@@ -240,8 +227,8 @@ class Recorder:
         if not examined:
             return
         examined = self._as_held(examined)
-        self._open_associations(one for one, _ in examined)
-        association_ids = [None if one.call is None else self._associations[one.call] for one, _ in examined]
+        self._calls.begin((one.call, one.announced) for one, _ in examined)
+        association_ids = [self._calls.association_of(one.call) for one, _ in examined]
         instances = [instance for _, instance in examined]
         receptions = self._rows.record_many(instances, self._clock(), association_ids=association_ids)
         for instance, reception in zip(instances, receptions, strict=True):
@@ -250,6 +237,11 @@ class Recorder:
                 self._remove(instance.spool_key)
             uid = instance.summary.sop_instance_uid
             self._journal.debug("recorded", instance=uid, reception=reception.value, bytes=instance.byte_count)
+
+    def _hold_studies_of(self, taken: Sequence[_Object], studies: Mapping[str, str]) -> None:
+        """What a look took before its notice was read holds its study like any other: more may be on its way."""
+        self._calls.begin((one.call, one.announced) for one in taken if studies[one.spool_key])
+        self._calls.carry((one.call, studies[one.spool_key]) for one in taken if studies[one.spool_key])
 
     def _as_held(self, examined: list[tuple[_Object, ReceivedInstance]]) -> list[tuple[_Object, ReceivedInstance]]:
         """The same, with digests in the form of the rows that they will be compared with."""
@@ -324,41 +316,6 @@ class Recorder:
                 byte_count=path.stat().st_size,
             )
         )
-
-    # --- associations ---
-
-    def _open_associations(self, objects: Iterable[_Object]) -> None:
-        """Make the rows of those that bring their first objects, all at once: each commit is a sync of the disk."""
-        first = {one.call: one.announced for one in objects if one.call is not None}
-        rows = {
-            call: OpenAssociation(
-                association_id=0,
-                calling_ae=announced.calling_ae,
-                called_ae=announced.called_ae,
-                calling_address=announced.address,
-                receiver=self._receiver,
-                lease_until=self._lease_end(),
-            )
-            for call, announced in first.items()
-            if call not in self._associations
-        }
-        if rows:
-            self._associations.update(zip(rows, self._rows.open_associations(rows.values()), strict=True))
-
-    def _forget(self, calls: Iterable[int]) -> None:
-        known = [call for call in dict.fromkeys(calls) if call in self._associations]
-        if known:
-            self._rows.close_associations([self._associations[call] for call in known])
-        for call in known:
-            del self._associations[call]
-
-    def _renew(self) -> None:
-        if time.monotonic() - self._renewed_at_s >= RENEW_S:
-            self._renewed_at_s = time.monotonic()
-            self._rows.renew_associations(self._associations.values(), self._lease_end())
-
-    def _lease_end(self) -> datetime:
-        return self._clock() + timedelta(seconds=LEASE_S)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, func, or_, select, update
+from sqlalchemy import Connection, func, literal, or_, select, update
 
 from scp_node.domain.routing import Sender
 from scp_node.domain.study import Identity, ReceivedInstance, Reception, Study, StudyEvent, StudyState
@@ -94,19 +94,26 @@ class StudyStore:
 
     def spool_keys(self) -> set[str]:
         """All keys that a row refers to; a file under any other is nobody's, or still to be recorded."""
-        return self._spool_keys(lambda column: column.is_not(None))
-
-    def known_of(self, spool_keys: Collection[str]) -> set[str]:
-        """Those of a few keys that a row refers to."""
-        return self._spool_keys(lambda column: is_among(column, spool_keys))
-
-    def _spool_keys(self, wanted: Callable[[Column[str]], ColumnElement[bool]]) -> set[str]:
         keys: set[str] = set()
         with self._database.reading() as connection:
             for table in (tables.instance, tables.correction, tables.quarantine):
                 column = table.c.spool_key
-                keys.update(connection.execute(select(column).where(wanted(column))).scalars())
+                keys.update(connection.execute(select(column).where(column.is_not(None))).scalars())
         return keys
+
+    def studies_of(self, spool_keys: Collection[str]) -> dict[str, str]:
+        """Study Instance UID for each of a few keys that a row refers to; empty for what was set aside."""
+        instance, correction, aside = tables.instance.c, tables.correction.c, tables.quarantine.c
+        corrected = select(correction.spool_key, instance.study_instance_uid).join_from(
+            tables.correction, tables.instance
+        )
+        queries = (
+            select(instance.spool_key, instance.study_instance_uid).where(is_among(instance.spool_key, spool_keys)),
+            corrected.where(is_among(correction.spool_key, spool_keys)),
+            select(aside.spool_key, literal("")).where(is_among(aside.spool_key, spool_keys)),
+        )
+        with self._database.reading() as connection:
+            return {key: study for query in queries for key, study in connection.execute(query)}
 
     # --- reading ---
 
@@ -318,6 +325,12 @@ class StudyStore:
         with self._database.writing() as connection:
             for association_id in association_ids:
                 associations.closed(connection, association_id)
+
+    def note_carried(self, carried: Iterable[tuple[int, str]], now: datetime) -> None:
+        """Note pairs of an association and a study of which it carried an instance that is recorded already."""
+        with self._database.writing() as connection:
+            for association_id, study_instance_uid in carried:
+                associations.carried(connection, association_id, study_instance_uid, now)
 
     def forget_dead_associations(self, now: datetime) -> int:
         """Forget associations whose lease ran out; return how many."""

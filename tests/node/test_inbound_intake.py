@@ -9,6 +9,7 @@ import os
 import shutil
 import struct
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ from scp_node.store.refusals import Refusals
 from scp_node.store.seal import BLANK
 from scp_node.store.spool import Spool
 from scp_node.store.studies import StudyStore
-from tests.node.network import ct_slice, dataset_bytes, part10
+from tests.node.network import ct_slice, dataset_bytes, eventually, part10
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -803,6 +804,33 @@ def test_what_another_recorder_took_is_not_examined_again(
 
     assert Quarantine(database).of_study("") == []
     assert StudyStore(database).spool_keys() == set(spool.keys())
+
+
+def test_what_another_recorder_took_is_held_by_the_association_that_brought_it(
+    database: Database, spool: Spool, tmp_path: Path
+) -> None:
+    """Else a study of which more is on its way is analysed, because the look of another was quicker than a notice."""
+    sending = sending_of(part10(ct_slice(), tmp_path / "a.dcm"))
+    told = Stored(call=1, spool_key=stored(spool, sending), announced=sending.announced)
+    recorder_of(database, spool).look_for_unrecorded()
+    (study,) = StudyStore(database).studies_of([told.spool_key]).values()
+    reading, writing = os.pipe()
+    writer = NoticeWriter(writing)
+
+    def held() -> bool:
+        return study in StudyStore(database).studies_held_open(NOW, 60.0)
+
+    recording = threading.Thread(target=recorder_of(database, spool).run, args=[NoticeReader(reading)])
+    recording.start()
+    try:
+        writer.tell(told)
+        assert eventually(held)
+        writer.tell(Ended(call=1))
+        assert eventually(lambda: not held())
+    finally:
+        writer.close()
+        recording.join()
+        os.close(reading)
 
 
 # --- whole blocks -------------------------------------------------------------------------------------------

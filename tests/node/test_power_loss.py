@@ -89,8 +89,8 @@ class Remembered:
     def spool_keys(self) -> set[str]:
         return set(self.instances)
 
-    def known_of(self, spool_keys: Collection[str]) -> set[str]:
-        return self.instances.keys() & set(spool_keys)
+    def studies_of(self, spool_keys: Collection[str]) -> dict[str, str]:
+        return {key: self.instances[key].summary.study_instance_uid for key in spool_keys if key in self.instances}
 
     def record_many(
         self, instances: Sequence[ReceivedInstance], now: datetime, *, association_ids: Sequence[int | None] = ()
@@ -100,6 +100,9 @@ class Remembered:
 
     def open_associations(self, rows: Iterable[OpenAssociation]) -> list[int]:
         raise AssertionError("there is no association in a look")
+
+    def note_carried(self, carried: Iterable[tuple[int, str]], now: datetime) -> None:
+        raise AssertionError("likewise")
 
     def renew_associations(self, association_ids: Iterable[int], lease_until: datetime) -> None:
         raise AssertionError("likewise")
