@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from scp_node.inbound.upper_layer import UpperLayerError
 
@@ -59,21 +60,31 @@ def store_request(command: bytes) -> StoreRequest | None:
 
 def store_response(request: StoreRequest, context_id: int, status: int, comment: str) -> bytes:
     """A C-STORE-RSP as one P-DATA-TF with one PDV."""
-    elements = [
-        (_AFFECTED_CLASS, _uid(request.sop_class_uid)),
-        (_FIELD, _STORE_RESPONSE),
-        (_RESPONDED_TO, request.message_id),
-        (_DATA_SET_TYPE, _NO_DATA_SET),
-        (_STATUS, status.to_bytes(2, "little")),
-    ]
+    instance = _uid(request.sop_instance_uid)
+    before, between = _around_message_id(request.sop_class_uid, context_id, status, comment, len(instance))
+    return b"".join((before, request.message_id, between, instance))
+
+
+@lru_cache(maxsize=256)
+def _around_message_id(
+    sop_class_uid: str, context_id: int, status: int, comment: str, instance_bytes: int
+) -> tuple[bytes, bytes]:
+    """An answer up to the message ID, and on to the instance UID; the same for all images of a kind."""
+    before = _element(_AFFECTED_CLASS, _uid(sop_class_uid)) + _element(_FIELD, _STORE_RESPONSE)
+    before += _ELEMENT.pack(0, _RESPONDED_TO, len(_STORE_REQUEST))
+    between = _element(_DATA_SET_TYPE, _NO_DATA_SET) + _element(_STATUS, status.to_bytes(2, "little"))
     if comment:
         text = comment[:_MAX_COMMENT_CHARACTERS].encode("ascii", errors="replace")
-        elements.append((_ERROR_COMMENT, text + b" " * (len(text) % 2)))
-    elements.append((_AFFECTED_INSTANCE, _uid(request.sop_instance_uid)))
-    body = b"".join(_ELEMENT.pack(0, number, len(value)) + value for number, value in elements)
-    command = _ELEMENT.pack(0, 0, 4) + struct.pack("<L", len(body)) + body
-    pdv_bytes = len(command) + 2
-    return struct.pack(">BxLLBB", 4, pdv_bytes + 4, pdv_bytes, context_id, 0x03) + command
+        between += _element(_ERROR_COMMENT, text + b" " * (len(text) % 2))
+    between += _ELEMENT.pack(0, _AFFECTED_INSTANCE, instance_bytes)
+    group_bytes = len(before) + len(_STORE_REQUEST) + len(between) + instance_bytes
+    group_length = _element(0, struct.pack("<L", group_bytes))
+    pdv_bytes = 2 + len(group_length) + group_bytes
+    return struct.pack(">BxLLBB", 4, pdv_bytes + 4, pdv_bytes, context_id, 0x03) + group_length + before, between
+
+
+def _element(number: int, value: bytes) -> bytes:
+    return _ELEMENT.pack(0, number, len(value)) + value
 
 
 def _elements(command: bytes) -> dict[int, bytes]:

@@ -1,4 +1,4 @@
-"""What a receiver tells its recorder: one line of JSON for each event, through a pipe.
+"""What a receiver tells its recorder, through a pipe: lists of events in JSON, one in a line.
 
 The pipe is no queue of promises: an object is safe before its notice is written, and a recorder that starts, or that is
 told that a notice was lost, finds unrecorded objects by looking into the spool. It bounds how far recording may lag:
@@ -14,6 +14,7 @@ import select
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
 from operator import attrgetter
@@ -23,8 +24,13 @@ from scp_node.inbound.announcement import Announcement
 
 CAPACITY_BYTES = 1 << 20
 """About 5,500 notices."""
+TOGETHER_S = 0.02
+"""Notices of this time are written together: one by one they would take a tenth of the receiver's time. That one of an
+association's end takes all before it along at once."""
+MOST_WAITING = 500
+"""Not yet written; with more, receiving waits."""
 LONGEST_WAIT_S = 10.0
-"""For room in a full pipe; then the notice is given up and the recorder looks for itself."""
+"""Of a receiving thread for room; then the notice is given up and the recorder looks for itself."""
 
 GATHER_S = 0.2
 """Notices that come within this time are acted on together: every commit costs the disk as much as an object does, and
@@ -33,6 +39,8 @@ the processor as much as recording ten of them."""
 _SET_PIPE_SIZE = 1031
 """F_SETPIPE_SZ (Linux)."""
 _STEP_BYTES = 1 << 16
+_LOOK_S = 0.5
+"""How often a writer that finds the pipe full sees whether it is to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +82,7 @@ _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Stored, Refused
 
 
 class NoticeWriter:
-    """The receiver's end; safe for many threads.
+    """The receiver's end; safe for many threads. A thread of its own writes.
 
     Parameters
     ----------
@@ -84,48 +92,68 @@ class NoticeWriter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._lock = threading.Lock()
+        self._waiting: list[Notice] = []
+        self._room = threading.Condition()
+        self._told, self._hurried = threading.Event(), threading.Event()
         self._some_lost = False
+        self._last_moment_s: float | None = None
         os.set_blocking(descriptor, False)
         fcntl.fcntl(descriptor, _SET_PIPE_SIZE, CAPACITY_BYTES)
+        self._writing = threading.Thread(target=self._write_on, name="notices", daemon=True)
+        self._writing.start()
 
     def tell(self, notice: Notice) -> None:
-        """Pass a notice on; waits while the pipe is full, but not for ever."""
-        with self._lock:
-            if self._some_lost:
-                self._some_lost = not self._written(_line(Lost()), wait_s=0.0)
-            if self._some_lost or not self._written(_line(notice), wait_s=LONGEST_WAIT_S):
+        """Pass a notice on; waits while too many are waiting, but not for ever."""
+        with self._room:
+            if len(self._waiting) >= MOST_WAITING:
+                self._room.wait_for(lambda: len(self._waiting) < MOST_WAITING, LONGEST_WAIT_S)
+            if len(self._waiting) < MOST_WAITING:
+                self._waiting.append(notice)
+            else:
                 self._some_lost = True
-
-    def remind(self) -> None:
-        """Say again that notices were lost, if that could not be said; after the last notice nobody else would."""
-        with self._lock:
-            if self._some_lost:
-                self._some_lost = not self._written(_line(Lost()), wait_s=0.0)
+        if isinstance(notice, Ended):
+            self._hurried.set()
+        # Asked first, because it is most often set already, and setting it takes two locks.
+        if not self._told.is_set():
+            self._told.set()
 
     def close(self) -> None:
-        """Say that nothing more will come."""
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+        """Say that nothing more will come, once what was told is written; that too does not wait for ever."""
+        self._last_moment_s = time.monotonic() + LONGEST_WAIT_S
+        self._hurried.set()
+        self._told.set()
+        self._writing.join()
 
-    def _written(self, line: bytes, *, wait_s: float) -> bool:
-        # Lines are shorter than PIPE_BUF, so each is written whole or not at all.
-        end_s = time.monotonic() + wait_s
-        while self._descriptor >= 0:
+    def _write_on(self) -> None:
+        is_closing = False
+        while not is_closing:
+            self._told.wait()
+            self._hurried.wait(TOGETHER_S)
+            # In this order: what is told from here on sets them again.
+            is_closing = self._last_moment_s is not None
+            self._told.clear()
+            self._hurried.clear()
+            with self._room:
+                notices, self._waiting = self._waiting, []
+                if self._some_lost:
+                    notices.append(Lost())
+                self._some_lost = False
+                self._room.notify_all()
+            if notices:
+                self._write(_line(notices))
+        os.close(self._descriptor)
+
+    def _write(self, line: bytes) -> None:
+        left = memoryview(line)
+        while left:
             try:
-                os.write(self._descriptor, line)
+                left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:
-                left_s = end_s - time.monotonic()
-                if left_s <= 0:
-                    return False
-                select.select([], [self._descriptor], [], left_s)
+                if self._last_moment_s is not None and time.monotonic() > self._last_moment_s:
+                    return
+                select.select([], [self._descriptor], [], _LOOK_S)
             except BrokenPipeError:
-                return False
-            else:
-                return True
-        return False
+                return
 
 
 class NoticeReader:
@@ -140,7 +168,7 @@ class NoticeReader:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._rest = b""
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[Notice] = deque()
         self.has_ended = False
         """The receiver closed its end, or is no more; all that it wrote was read."""
 
@@ -156,7 +184,7 @@ class NoticeReader:
         while self._waiting and not self._has_end(most) and (left_s := gathered_at_s - time.monotonic()) > 0:
             self._fill(most, left_s)
         count = min(most, len(self._waiting))
-        return [_notice(self._waiting.popleft()) for _ in range(count)]
+        return [self._waiting.popleft() for _ in range(count)]
 
     def _fill(self, most: int, wait_s: float) -> None:
         """Take what is in the pipe, up to ``most`` notices in hand; waits only for the first of it."""
@@ -167,12 +195,13 @@ class NoticeReader:
             read = os.read(self._descriptor, _STEP_BYTES)
             self.has_ended = not read
             *lines, self._rest = (self._rest + read).split(b"\n")
-            self._waiting.extend(lines)
+            for line in lines:
+                self._waiting.extend(_notices(line))
             wait_s = 0.0
 
     def _has_end(self, most: int) -> bool:
         """Whether there is nothing to be gained by waiting for more."""
-        return self.has_ended or len(self._waiting) >= most or self._waiting[-1].startswith(_ENDED)
+        return self.has_ended or len(self._waiting) >= most or isinstance(self._waiting[-1], Ended)
 
     @property
     def has_more(self) -> bool:
@@ -182,25 +211,28 @@ class NoticeReader:
 
 _ANNOUNCED_NAMES = tuple(field.name for field in dataclass_fields(Announcement))
 _ANNOUNCED = attrgetter(*_ANNOUNCED_NAMES)
-_ENDED = f'["{Ended.__name__}"'.encode("ascii")
 
 
-def _line(notice: Notice) -> bytes:
-    fields: dict[str, Any] | list[Any]
+def _line(notices: Iterable[Notice]) -> bytes:
+    return json.dumps([(type(notice).__name__, _fields(notice)) for notice in notices]).encode("ascii") + b"\n"
+
+
+def _fields(notice: Notice) -> dict[str, Any] | list[Any]:
     if isinstance(notice, Stored):
         # One for each object: without the names of its fields it takes a third of the time.
-        fields = [notice.call, notice.spool_key, *_ANNOUNCED(notice.announced)]
-    else:
-        fields = asdict(notice)
-    return json.dumps([type(notice).__name__, fields]).encode("ascii") + b"\n"
+        return [notice.call, notice.spool_key, *_ANNOUNCED(notice.announced)]
+    return asdict(notice)
 
 
-def _notice(line: bytes) -> Notice:
+def _notices(line: bytes) -> list[Notice]:
     try:
-        kind, fields = json.loads(line)
+        return [_notice(kind, fields) for kind, fields in json.loads(line)]
     except ValueError:
         # The rest of a line of which a killed reader took the first part.
-        return Lost()
+        return [Lost()]
+
+
+def _notice(kind: str, fields: Any) -> Notice:
     if kind == Stored.__name__:
         call, spool_key, *values = fields
         announced = Announcement(**dict(zip(_ANNOUNCED_NAMES, values, strict=True)))

@@ -32,8 +32,7 @@ class RecorderProcess:
         self._process = self._spawn()
 
     def mend(self) -> None:
-        """Start it again if it ended, and tell it of lost notices; call it every second."""
-        self.notices.remind()
+        """Start it again if it ended; call it every second."""
         if self._process.poll() is None:
             return
         journal("inbound").error(

@@ -19,6 +19,7 @@ def test_notices_that_were_read_beyond_a_batch_do_not_wait_for_others(monkeypatc
     for one in told:
         writer.tell(one)
     writer.tell(Ended(call=1))
+    writer.close()
     waits_s: list[float] = []
 
     def never_waits(
@@ -36,5 +37,4 @@ def test_notices_that_were_read_beyond_a_batch_do_not_wait_for_others(monkeypatc
     assert reader.read(most=MOST, wait_s=LONG_S) == [told[MOST], Ended(call=1)]
 
     assert max(waits_s) <= GATHER_S
-    writer.close()
     os.close(reading)
