@@ -103,9 +103,9 @@ class NoticeWriter:
         self._writing.start()
 
     def tell(self, notice: Notice) -> None:
-        """Pass a notice on; waits while too many are waiting, but not for ever."""
+        """Pass a notice on; waits while too many are waiting, but not for ever, and not again if that was in vain."""
         with self._room:
-            if len(self._waiting) >= MOST_WAITING:
+            if not self._some_lost:
                 self._room.wait_for(lambda: len(self._waiting) < MOST_WAITING, LONGEST_WAIT_S)
             if len(self._waiting) < MOST_WAITING:
                 self._waiting.append(notice)
