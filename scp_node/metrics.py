@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from enum import Enum
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -20,6 +21,13 @@ from scp_node.inbound.metrics import LARGEST_MESSAGE_BYTES, Count, Counts, Level
 from scp_node.store.overview import Overview, Status
 
 LOOPBACK = "127.0.0.1"
+
+
+class Loss(Enum):
+    """Why a receiver was started again."""
+
+    ENDED = "it ended"
+    HUNG = "it hung"
 
 
 class ReceiverCounts(Collector):
@@ -33,24 +41,34 @@ class ReceiverCounts(Collector):
         self._links: dict[int, socket.socket] = {}
         self._last: dict[int, Counts] = {}
         self._ended: Counter[tuple[Count, str]] = Counter()
+        self._lost: Counter[Loss] = Counter()
 
     def link(self, pid: int, ours: socket.socket) -> None:
         """A receiver was started; ``ours`` is our end of the socket, taken over."""
         with self._lock:
             self._links[pid] = ours
 
-    def hear(self) -> None:
-        """Take what was told, so that there is room for more; call it every few seconds."""
+    def hear(self) -> dict[int, int]:
+        """Take what was told, so that there is room for more; call it every few seconds.
+
+        Returns
+        -------
+        process id → count
+            Signs of life that each receiver has told of.
+        """
         with self._lock:
             self._hear()
+            return {pid: self._last[pid].beats if pid in self._last else 0 for pid in self._links}
 
-    def forget(self, pid: int) -> None:
-        """A receiver ended."""
+    def forget(self, pid: int, loss: Loss | None = None) -> None:
+        """A receiver ended; ``loss`` says why, if it should not have. To say so again has no effect."""
         with self._lock:
             self._hear()
             link, last = self._links.pop(pid, None), self._last.pop(pid, None)
             if link is not None:
                 link.close()
+                if loss is not None:
+                    self._lost[loss] += 1
             if last is not None:
                 self._ended.update(last.counts)
 
@@ -58,7 +76,7 @@ class ReceiverCounts(Collector):
         """All counters and gauges."""
         with self._lock:
             self._hear()
-            counts, levels = self._ended.copy(), Counter[Level]()
+            counts, levels, lost = self._ended.copy(), Counter[Level](), self._lost.copy()
             for last in self._last.values():
                 counts.update(last.counts)
                 levels.update(last.levels)
@@ -74,6 +92,12 @@ class ReceiverCounts(Collector):
         for level in Level:
             name, text = level.value
             yield GaugeMetricFamily(name, text, value=levels[level])
+        losses = CounterMetricFamily(
+            "hai_node_lost_receivers", "Receivers that were started again, by reason", labels=["reason"]
+        )
+        for loss in Loss:
+            losses.add_metric([loss.value], lost[loss])
+        yield losses
 
     def _hear(self) -> None:
         for pid, link in self._links.items():

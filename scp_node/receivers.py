@@ -1,4 +1,4 @@
-"""The receiver processes: started on one shared listening socket, watched, started again when one dies."""
+"""The receiver processes: started on one shared listening socket, watched, started again when one dies or hangs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from pathlib import Path
 from socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 
 from scp_node.errors import NodeError
+from scp_node.heartbeat import Heartbeats
 from scp_node.inbound.listener import listening_socket
 from scp_node.inbound.places import shared_places
 from scp_node.journal import journal
-from scp_node.metrics import ReceiverCounts
+from scp_node.metrics import Loss, ReceiverCounts
 from scp_node.settings import NodeSettings
 
 READY = b"ready"
 START_S = 30.0
 STOP_S = 15.0
+KILL_S = 2.0
+"""For a killed process to be gone; one that waits for a disk that does not answer goes when that does."""
 KEPT_CONFIG = "config-in-use"
 
 
@@ -60,6 +63,9 @@ class Receivers:
         self._places = shared_places(settings.receiving.processes, settings.receiving.maximum_associations)
         self._counts = counts
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._heartbeats = Heartbeats(settings.receiving.process_timeout_s)
+        self._hung: set[int] = set()
+        """Process ids of those that were killed for their silence and are not gone yet."""
         self._journal = journal("receivers")
         # Left by a node that was killed.
         (settings.data_folder / TOLD_FILE).unlink(missing_ok=True)
@@ -71,15 +77,15 @@ class Receivers:
         self._tell(now)
 
     def mend(self, now: datetime) -> None:
-        """Start again whichever has ended; call it every few seconds."""
+        """Start again whichever has ended or hangs; call it every few seconds."""
+        self._end_the_hung()
         self._tell(now)
-        self._counts.hear()
         for number, process in list(self._processes.items()):
             if process.poll() is not None:
                 self._journal.error(
                     "a receiver ended and is started again", pid=process.pid, exit_code=process.returncode
                 )
-                self._forget(process)
+                self._forget(process, Loss.HUNG if process.pid in self._hung else Loss.ENDED)
                 try:
                     self._processes[number] = self._spawn(number)
                 except (NodeError, OSError) as fault:
@@ -87,9 +93,22 @@ class Receivers:
                     self._journal.error("a receiver cannot be started", count=number, cause=str(fault))
                 self._tell(now)
 
+    def _end_the_hung(self) -> None:
+        """Kill those that give no sign of life: callers whom the kernel gives to them would wait for ever.
+
+        Nothing gentler would be heard. Objects that they acknowledged are safe as after any crash.
+        """
+        silent = self._heartbeats.hung(self._counts.hear(), time.monotonic())
+        for process in self._processes.values():
+            if process.pid in silent and process.pid not in self._hung and process.poll() is None:
+                self._journal.error("a receiver hangs and is killed", pid=process.pid)
+                self._hung.add(process.pid)
+                if not _killed(process):
+                    self._journal.error("a killed receiver is not gone: its disk does not answer", pid=process.pid)
+
     def _tell(self, now: datetime) -> None:
         """Leave word for `status`, which is another process, how many receivers there are."""
-        alive = sum(process.poll() is None for process in self._processes.values())
+        alive = sum(one.poll() is None and one.pid not in self._hung for one in self._processes.values())
         told = {"at": now.timestamp(), "alive": alive, "wanted": self._settings.receiving.processes}
         file = self._settings.data_folder / TOLD_FILE
         temporary = file.with_suffix(".part")
@@ -112,8 +131,7 @@ class Receivers:
             try:
                 process.wait(timeout=max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                _killed(process)
             self._forget(process)
         if self._places >= 0:
             os.close(self._places)
@@ -139,17 +157,27 @@ class Receivers:
             )
         self._counts.link(process.pid, ours)
         if not _is_ready(process):
-            process.kill()
-            process.wait()
+            _killed(process)
             self._forget(process)
             raise NodeError(f"receiver {number} did not start (exit code {process.returncode}); its messages are above")
         self._journal.info("receiver started", pid=process.pid, port=self._settings.receiving.port)
         return process
 
-    def _forget(self, process: subprocess.Popen[bytes]) -> None:
-        self._counts.forget(process.pid)
+    def _forget(self, process: subprocess.Popen[bytes], loss: Loss | None = None) -> None:
+        self._counts.forget(process.pid, loss)
+        self._hung.discard(process.pid)
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _killed(process: subprocess.Popen[bytes]) -> bool:
+    """Kill a process; whether it was gone soon."""
+    process.kill()
+    try:
+        process.wait(timeout=KILL_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def receivers_fault(data_folder: Path, now: datetime) -> str:

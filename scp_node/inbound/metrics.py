@@ -46,12 +46,15 @@ class Counts:
     counts: Mapping[tuple[Count, str], int]
     """By what is counted and its label."""
     levels: Mapping[Level, int]
+    beats: int = 0
+    """Signs of life since it began. They are told by one thread and given by another, so only a receiver in which both
+    go on is heard to live."""
 
     def to_bytes(self) -> bytes:
         """As one message."""
         counts = [[count.name, label, value] for (count, label), value in self.counts.items()]
         levels = {level.name: value for level, value in self.levels.items()}
-        return json.dumps({"counts": counts, "levels": levels}).encode()
+        return json.dumps({"counts": counts, "levels": levels, "beats": self.beats}).encode()
 
     @classmethod
     def from_bytes(cls, message: bytes) -> Counts:
@@ -60,6 +63,7 @@ class Counts:
         return cls(
             counts={(Count[name], label): value for name, label, value in told["counts"]},
             levels={Level[name]: value for name, value in told["levels"].items()},
+            beats=told["beats"],
         )
 
 
@@ -79,16 +83,22 @@ class ReceiverMetrics:
         self._answers: Counter[int] = Counter()
         self._received_bytes = 0
         self._levels = dict.fromkeys(Level, 0)
+        self._beats = 0
 
     def tell(self) -> None:
         """Tell the node, if it has room for a message; call it every second. What it misses is in the next one."""
         if self._node is None:
             return
         with self._lock:
-            message = Counts(counts=self._all_counts(), levels=self._levels).to_bytes()
+            message = Counts(counts=self._all_counts(), levels=self._levels, beats=self._beats).to_bytes()
         # Either it is slow, or it was killed and so are we soon.
         with suppress(OSError):
             self._node.send(message, socket.MSG_DONTWAIT)
+
+    def beat(self) -> None:
+        """Whoever takes callers in goes on; call it between any two steps that may last."""
+        with self._lock:
+            self._beats += 1
 
     def answered(self, status: int, byte_count: int = 0) -> None:
         """A C-STORE was answered, and so many bytes acknowledged with it."""

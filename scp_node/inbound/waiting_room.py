@@ -144,6 +144,8 @@ class WaitingRoom:
                 for key, _ in self._selector.select(HELD_LOOK_S if self._held else LOOK_S):
                     if key.fileobj is self._stop_heard:
                         return
+                    # Here too: of many at once, each may have to wait a moment for the recorder.
+                    self._metrics.beat()
                     if isinstance(key.data, Door):
                         self._accept(key.data)
                     elif key.data in self._visitors:
@@ -151,6 +153,7 @@ class WaitingRoom:
                 self._look_at_the_held()
                 self._send_away_the_late()
                 self._metrics.waiting_connections(len(self._visitors))
+                self._metrics.beat()
         finally:
             for visitor in list(self._visitors):
                 self._drop(visitor, "the receiver ends")

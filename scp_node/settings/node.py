@@ -36,6 +36,9 @@ class ReceivingSettings(Table):
     """Associations on this port are not encrypted. False closes it; then there must be a `[tls]` table."""
     processes: Annotated[int, Field(ge=1, le=32)] = 2
     """Receiver processes that share the port."""
+    process_timeout_s: Annotated[float, Field(ge=5, le=3600)] = 60.0
+    """One that gives no sign of life for so long is ended and started again. Longer than any disk should take to start
+    a program; taking objects, however slow the disk, is no silence."""
     maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 25
     """Of all receivers together; more are rejected as transient (source 3)."""
     maximum_associations_per_address: Annotated[int, Field(ge=1, le=1000)] = 12

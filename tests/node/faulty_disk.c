@@ -1,7 +1,8 @@
 /* A disk that fails on demand: loaded before the C library (LD_PRELOAD) into a process under test.
  *
  * FAULTY_DISK names a file that holds "CALL ERRNO PART" while the disk is faulty, and is empty while it is not. CALL is
- * one or more of create, write, sync, remove; PART is a part of the path. Each fault that was raised, and each sync that was
+ * one or more of create, write, sync, remove; PART is a part of the path. A negative ERRNO is no error: the call takes
+ * so many seconds longer. Each fault that was raised, and each sync that was
  * done below FAULTY_ROOT, is a line in FAULTY_DISK.log. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -49,7 +50,8 @@ static int fault(const char *call, const char *path) {
     if (sscanf(text, "%31s %d %255s", wanted, &number, part) != 3) return 0;
     if (strstr(wanted, call) == NULL || strstr(path, part) == NULL) return 0;
     note(call, path);
-    return number;
+    if (number < 0) sleep((unsigned)-number);
+    return number < 0 ? 0 : number;
 }
 
 static const char *path_of(int descriptor, char *buffer, size_t size) {

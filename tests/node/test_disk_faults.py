@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from scp_node.store.database import Database
 from scp_node.store.overview import Overview
 from scp_node.store.refusals import Refusals
 from scp_node.store.studies import StudyStore
+from tests.node.faulty_disk import FaultyDisk
 from tests.node.network import (
     REPOSITORY,
     Receiver,
@@ -55,40 +55,9 @@ LARGE_ROWS = 1100
 """An object of 2.4 MB does not fit into the receive buffer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaultyDisk:
-    """What tells the processes under test when to meet which error."""
-
-    control: Path
-    library: Path
-
-    def breaks(self, call: str, number: int, part: str) -> None:
-        self.control.with_suffix(".next").write_text(f"{call} {number} {part}")
-        self.control.with_suffix(".next").replace(self.control)
-
-    def works(self) -> None:
-        self.control.write_text("")
-
-    @property
-    def log(self) -> list[str]:
-        log = self.control.with_name(self.control.name + ".log")
-        return log.read_text().splitlines() if log.exists() else []
-
-    def environment(self, root: Path) -> dict[str, str]:
-        return {"LD_PRELOAD": str(self.library), "FAULTY_DISK": str(self.control), "FAULTY_ROOT": str(root)}
-
-
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> FaultyDisk:
-    folder = tmp_path_factory.mktemp("faulty")
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    source = Path(__file__).with_name("faulty_disk.c")
-    library = folder / "faulty_disk.so"
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    (folder / "control").write_text("")
-    return FaultyDisk(control=folder / "control", library=library)
+    return FaultyDisk.built(tmp_path_factory.mktemp("faulty"))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scp_node.inbound.guard import Admit, Guard, Reject
 from scp_node.inbound.ledger import Call, Ledger
 from scp_node.inbound.lockout import MOST_ADDRESSES, WITH_REFUSED, WITH_UNUSED, Lockout
-from scp_node.inbound.metrics import ReceiverMetrics
+from scp_node.inbound.metrics import LARGEST_MESSAGE_BYTES, Counts, ReceiverMetrics
 from scp_node.inbound.places import Places, shared_places
 from scp_node.inbound.upper_layer import MAX_REQUEST_BYTES, Titles, UpperLayerError, check_request
 from scp_node.inbound.waiting_room import Admitted, Door, WaitingRoom
@@ -34,6 +34,9 @@ class Room:
 
     port: int
     ledger: Ledger
+    node: socket.socket
+    """Hears what is counted."""
+    metrics: ReceiverMetrics
     admitted: list[Admitted] = field(default_factory=list)
     rejected: list[tuple[Titles, str, Reject]] = field(default_factory=list)
 
@@ -49,12 +52,18 @@ def waiting_room(*, most_waiting: int = 8, request_timeout_s: float = 30.0) -> I
     listening.bind(("127.0.0.1", 0))
     listening.listen(64)
     descriptor = shared_places(1, 4)
-    room = Room(port=listening.getsockname()[1], ledger=Ledger(Places(descriptor, receiver=1, receivers=1)))
+    node, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    room = Room(
+        port=listening.getsockname()[1],
+        ledger=Ledger(Places(descriptor, receiver=1, receivers=1)),
+        node=node,
+        metrics=ReceiverMetrics(its),
+    )
     running = WaitingRoom(
         [Door(listening=listening)],
         guard=Guard(["NODE"], PEERS, 4, 4),
         ledger=room.ledger,
-        metrics=ReceiverMetrics(),
+        metrics=room.metrics,
         most_waiting=most_waiting,
         request_timeout_s=request_timeout_s,
         hand_over=room.admitted.append,
@@ -70,6 +79,8 @@ def waiting_room(*, most_waiting: int = 8, request_timeout_s: float = 30.0) -> I
         assert not thread.is_alive()
         for one in room.admitted:
             one.connection.close()
+        node.close()
+        its.close()
         os.close(descriptor)
 
 
@@ -228,3 +239,24 @@ def test_whatever_comes_is_a_request_or_a_breach(content: bytes) -> None:
         return
     assert len(content) >= 68
     assert len(titles.calling_ae) <= 16
+
+
+def beats(room: Room) -> int:
+    """Signs of life that the node hears of now."""
+    room.metrics.tell()
+    return Counts.from_bytes(room.node.recv(LARGEST_MESSAGE_BYTES)).beats
+
+
+def test_a_room_that_is_idle_gives_signs_of_life_and_one_that_is_stuck_gives_none() -> None:
+    """Whoever tells of them goes on; a deadlock of the room alone is heard, too."""
+    with waiting_room() as room:
+        before = beats(room)
+        assert eventually(lambda: beats(room) > before)
+        with room.ledger._lock, room.call() as caller:
+            caller.sendall(request())
+            time.sleep(1.0)
+            stuck = beats(room)
+            time.sleep(1.0)
+            assert beats(room) == stuck
+        assert eventually(lambda: beats(room) > stuck)
+        assert eventually(lambda: len(room.admitted) == 1)
