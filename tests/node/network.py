@@ -25,6 +25,8 @@ from pynetdicom.dimse_primitives import C_STORE
 
 from scp_node.demo.orthanc import orthanc_program
 from scp_node.demo.ports import free_port
+from scp_node.inbound.listener import listening_socket
+from scp_node.inbound.places import shared_places
 from scp_node.outbound.pause import Pause
 from scp_node.settings import Settings, load_settings
 from scp_node.store.database import Database
@@ -127,16 +129,20 @@ def receiving(
     *,
     number: int = 1,
     listening: socket.socket | None = None,
+    places: int | None = None,
     environment: dict[str, str] | None = None,
     journal: Path | None = None,
 ) -> Iterator[Receiver]:
-    """Start a receiver, wait until it accepts, and end it."""
+    """Start a receiver, wait until it accepts, and end it; ``places`` are those of all that share the socket."""
     journal = journal or site.data / f"receiver-{number}.log"
     command = [sys.executable, "-m", "scp_node.inbound", "--config", str(site.config), "--receiver", str(number)]
     fds: tuple[int, ...] = ()
     if listening is not None:
         command += ["--listen-fd", str(listening.fileno())]
         fds = (listening.fileno(),)
+    if places is not None:
+        command += ["--receivers", str(site.settings.node.receiving.processes), "--places-fd", str(places)]
+        fds = (*fds, places)
     with journal.open("w") as errors:
         process = subprocess.Popen(
             command,
@@ -157,6 +163,37 @@ def receiving(
     finally:
         receiver.stop()
         process.stdout.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receivers:
+    """All receivers of a site, behind one port."""
+
+    all: Sequence[Receiver]
+    port: int
+
+    @property
+    def log(self) -> str:
+        return "".join(one.log for one in self.all)
+
+    @property
+    def go_on(self) -> bool:
+        return all(one.process.poll() is None for one in self.all)
+
+
+@contextlib.contextmanager
+def receiving_together(site: Site) -> Iterator[Receivers]:
+    """As many receivers as the site says, with one socket and the places of all, as its node starts them."""
+    settings = site.settings.node.receiving
+    with contextlib.ExitStack() as living:
+        shared = living.enter_context(contextlib.closing(listening_socket("127.0.0.1", site.port)))
+        places = shared_places(settings.processes, settings.maximum_associations)
+        living.callback(os.close, places)
+        started = [
+            living.enter_context(receiving(site, number=number, listening=shared, places=places))
+            for number in range(1, settings.processes + 1)
+        ]
+        yield Receivers(all=started, port=site.port)
 
 
 def ct_slice(number: int = 1, *, study: str = "", series: str = "", rows: int = 16, **attributes: object) -> Dataset:
