@@ -195,6 +195,8 @@ class Finding:
     laterality: Code | None = None
     value: Code | None = None
     """The category where the answer is one of a list rather than present or absent."""
+    undecided: bool = False
+    """The category itself says that nothing was decided; any other one of an indeterminate finding is only possible."""
     evidence: tuple[str, ...] = ()
     """Keys of the measurements it rests on."""
     outlines: tuple[Outline, ...] = ()

@@ -24,6 +24,7 @@ from analyzers.contract import (
     NotAssessable,
     Outline,
     Picture,
+    Presence,
     Region,
     Segment,
 )
@@ -152,6 +153,8 @@ def _check_finding(where: str, finding: Finding) -> None:
         raise ContractBrokenError(f"{where}.key: {finding.key!r} is not snake_case")
     _check_ascii(f"{where}.sentence", finding.sentence)
     _check_codes(where, finding.concept, finding.site, finding.laterality, finding.value)
+    if finding.undecided and (finding.value is None or finding.presence is not Presence.INDETERMINATE):
+        raise ContractBrokenError(f"{where}.undecided: only the value of an indeterminate finding says so")
     _check_each(f"{where}.outlines", finding.outlines, _check_outline)
 
 

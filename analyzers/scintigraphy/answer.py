@@ -139,6 +139,7 @@ def pattern_findings(
             presence=pattern.presence,
             sentence=pattern.sentence,
             value=pattern.category,
+            undecided=pattern.presence is Presence.INDETERMINATE,
             evidence=tuple(evidence),
         ),
         Finding(

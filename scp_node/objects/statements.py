@@ -33,8 +33,6 @@ _PRESENCE_WORDS = {
     Presence.ABSENT: "not detected",
     Presence.INDETERMINATE: "indeterminate",
 }
-_UNDECIDED = ("indeterminate", "non-diagnostic")
-"""Answers that say themselves that nothing was decided."""
 _RATIO_UNITS = frozenset({"{ratio}", "1"})
 _UNIT_WORDS = {"[hnsf'U]": "HU", "{ratio}": "", "1": "", "{counts}": "counts", "cm3": "mL", "deg": "degrees"}
 
@@ -147,8 +145,7 @@ def finding_line(finding: Finding) -> str:
     answer = _PRESENCE_WORDS[finding.presence]
     if finding.value and finding.presence is not Presence.ABSENT:
         answer = finding.value.meaning
-        undecided = any(word in answer.lower() for word in _UNDECIDED)
-        if finding.presence is Presence.INDETERMINATE and not undecided:
+        if finding.presence is Presence.INDETERMINATE and not finding.undecided:
             answer = f"indeterminate, possibly {answer}"
     return plain(f"{question}: {answer}. {finding.sentence}")
 

@@ -134,6 +134,34 @@ def test_the_interval_of_a_lower_limit_comes_back_open(tmp_path: Path) -> None:
     assert back.measurements[0].interval == open_above.interval
 
 
+UNDECIDED = replace(FINDING, value=vocabulary.PERFUSION_INDETERMINATE, undecided=True)
+
+
+def test_an_answer_that_says_that_nothing_was_decided_comes_back_and_an_older_result_knew_no_such(
+    tmp_path: Path,
+) -> None:
+    file = write(tmp_path, replace(ASSESSED, findings=(UNDECIDED,))) / "result.json"
+
+    def found() -> bool:
+        back = read_result(tmp_path).result
+        assert isinstance(back, Assessed)
+        return back.findings[0].undecided
+
+    assert found()
+    entries = json.loads(file.read_text())
+    del entries["result"]["findings"][0]["undecided"]
+    file.write_text(json.dumps(entries))
+    assert not found()
+
+
+@pytest.mark.parametrize("finding", [replace(UNDECIDED, value=None), replace(UNDECIDED, presence=Presence.PRESENT)])
+def test_nothing_but_the_value_of_an_indeterminate_finding_says_that_nothing_was_decided(
+    tmp_path: Path, finding: Finding
+) -> None:
+    with pytest.raises(ContractBrokenError, match=r"findings\[0\]\.undecided"):
+        write(tmp_path, replace(ASSESSED, findings=(finding,)))
+
+
 @given(mask=arrays(np.bool_, array_shapes(min_dims=3, max_dims=3, max_side=6)))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_mask_comes_back_bit_for_bit(tmp_path: Path, mask: NDArray[np.bool_]) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from analyzers import vocabulary
 from analyzers.contract import Code, Presence
+from analyzers.scintigraphy.answer import pattern_findings
 from analyzers.scintigraphy.verdict import (
     TABLE,
     Facts,
@@ -114,6 +115,9 @@ def test_a_row_gives_its_category_finding_and_sentence(name: str) -> None:
     assert pattern.category == category
     assert pattern.sentence == sentence
     assert extrahepatic_presence(facts) is extrahepatic
+    finding, _ = pattern_findings(pattern, facts, None, None)
+    undecided = {vocabulary.PERFUSION_INDETERMINATE, vocabulary.PERFUSION_NON_DIAGNOSTIC}
+    assert finding.undecided == (finding.value in undecided)
 
 
 @pytest.mark.parametrize("facts", EVERY_COMBINATION)

@@ -616,17 +616,18 @@ def test_both_reports_name_the_thresholds_that_the_site_set(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("meaning", "answer"),
-    [
-        ("Perfusion study indeterminate", "Perfusion study indeterminate"),
-        ("Perfusion study non-diagnostic", "Perfusion study non-diagnostic"),
-        ("Michels type 1", "indeterminate, possibly Michels type 1"),
-    ],
+    ("undecided", "answer"),
+    [(True, "Read by eye"), (False, "indeterminate, possibly Read by eye")],
 )
-def test_an_answer_that_says_itself_that_nothing_was_decided_is_not_doubted_twice(meaning: str, answer: str) -> None:
-    value = Code(value="X", scheme="99TEST", meaning=meaning)
+def test_an_answer_that_says_itself_that_nothing_was_decided_is_not_doubted_twice(undecided: bool, answer: str) -> None:
+    value = Code(value="X", scheme="99TEST", meaning="Read by eye")
     finding = Finding(
-        key="anatomy", concept=EXTRAHEPATIC, presence=Presence.INDETERMINATE, sentence="Doubtful.", value=value
+        key="anatomy",
+        concept=EXTRAHEPATIC,
+        presence=Presence.INDETERMINATE,
+        sentence="Doubtful.",
+        value=value,
+        undecided=undecided,
     )
 
     assert finding_line(finding) == f"Extrahepatic perfusion: {answer}. Doubtful."
