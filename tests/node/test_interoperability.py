@@ -30,10 +30,12 @@ from tests.bench.prepared_objects import PreparedObjects, Sender, _data_pdu, _st
 from tests.node.network import (
     Receivers,
     Site,
+    association,
     ct_slice,
     dataset_bytes,
     dcmtk,
     eventually,
+    kinds,
     make_site,
     orthanc,
     part10,
@@ -244,6 +246,8 @@ def test_senders_keep_to_the_size_that_we_ask_for(limit_bytes: int, tmp_path: Pa
         done = run([*command, "127.0.0.1", str(receiver.port), *files])
         assert done.returncode == 0, done.stderr + done.stdout
         assert store(receiver.port, files) == [0x0000] * 2
+        with association(receiver.port, kinds(files)) as link:
+            assert link.acceptor.maximum_length == limit_bytes
         assert_identical(home, database, study, files)
 
 
