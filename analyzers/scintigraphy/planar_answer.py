@@ -236,7 +236,7 @@ def _lobe_measurements(reading: PlanarReading, frames: tuple[FrameRef, ...]) -> 
             reading.split.left_to_right_level,
             "liver",
             sources=frames,
-            method="90th percentiles of both sides",
+            method="90th percentile left, over no valley, to 75th right",
             remark=remark,
         ),
     ]

@@ -131,10 +131,13 @@ class Thresholds:
     # --- lobes ---
     absent_left_fraction: float = 0.07
     """Level of the left side relative to the right below which the left lobe has no uptake (derived:
-    0.10 to 0.15 per volume, and a left lobe is half as thick)."""
-    absent_right_fraction: float = 0.50
+    0.10 to 0.15 per volume, and a left lobe is half as thick. Development phantoms: without a left lobe, or with one of
+    1 to 5 % of the right one's uptake per volume, 0.00 to 0.05; perfused 0.10 and more)."""
+    absent_right_fraction: float = 0.35
     """Level of the right side relative to the left below which the right lobe has no uptake (derived: 0.10 per volume,
-    and a right lobe is about three times as thick as a left one, and holds what scatters from it)."""
+    and a right lobe is about three times as thick as a left one, and holds what scatters from it. Development phantoms:
+    without a right lobe, or with one of 1 to 5 %, 0.00 to 0.30; perfused 0.90 and more, at 0.3 to 0.4 of the usual
+    uptake 0.36 and more)."""
     split_reach_fraction: float = 0.31
     """Where a vertical line divides the lobes on a projection: this share of the way from the midline to the right edge
     of the liver's outline (measured on 79 development phantoms: 0.33 divides counts as their activity is, SD 4.6 mm;
