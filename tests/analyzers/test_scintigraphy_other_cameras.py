@@ -23,15 +23,9 @@ from tests.analyzers.scintigraphy_studies import (
     assessed,
     give,
     reasons,
-    study_maker,
     value,
     without_limits,
 )
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return study_maker(tmp_path_factory.mktemp("phantoms"))
 
 
 def test_a_rescale_intercept_is_applied_to_views(made: Made, tmp_path: Path) -> None:

@@ -20,15 +20,9 @@ from tests.analyzers.scintigraphy_studies import (
     give,
     in_one_series,
     reasons,
-    study_maker,
     value,
     without_limits,
 )
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return study_maker(tmp_path_factory.mktemp("phantoms"))
 
 
 def with_scatter_volume(study: Study) -> Study:

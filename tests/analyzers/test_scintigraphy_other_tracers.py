@@ -23,17 +23,11 @@ from tests.analyzers.scintigraphy_studies import (
     give,
     in_one_series,
     reasons,
-    study_maker,
     value,
 )
 
 MACROAGGREGATES, COLLOID = "1", "11"
 """Series numbers of the phantom."""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return study_maker(tmp_path_factory.mktemp("phantoms"))
 
 
 def without_names(study: Study) -> Study:

@@ -192,6 +192,16 @@ def test_noise_alone_gives_no_number() -> None:
     assert isinstance(answer, PlanarRefusal) or not answer.passed(gates.LIVER_IN_FIELD)
 
 
+@pytest.mark.parametrize(("counts", "refused"), [(800_000.0, True), (300_000.0, False)])
+def test_a_region_outside_the_liver_with_more_counts_than_it_gives_no_number(counts: float, refused: bool) -> None:
+    """Wide and fainter than the liver: bowel or spleen that a slipped catheter fills."""
+    scene = Scene(right_lobe_counts=600_000.0, left_lobe_counts=100_000.0, foci=((105, 88, 18, counts),))
+    answer = read_planar([loaded(*views_of(scene))], DEFAULTS)
+
+    assert isinstance(answer, PlanarRefusal) is refused
+    assert not refused or "which of them is the liver cannot be told" in answer.reasons[0]  # type: ignore[union-attr]
+
+
 def test_a_shunt_of_nothing_is_bounded_from_above_by_what_the_background_may_hide() -> None:
     pair = pair_views(views_of(Scene(lung_counts=0.0, background_per_pixel=10.0)))
     assert isinstance(pair, PlanarPair)
