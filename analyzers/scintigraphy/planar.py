@@ -50,6 +50,8 @@ class PlanarReading:
         Lateral views that could be read.
     pocket_share_fraction : float
         Counts round the pump as a share of those of liver and pocket.
+    in_faint_lobe : tuple of LocatedFocus
+        What a SPECT/CT showed to be a lobe next to without uptake; not among the foci.
     """
 
     pair: PlanarPair
@@ -65,6 +67,7 @@ class PlanarReading:
     colloid: ColloidCompared | None = None
     laterals: tuple[LateralReading, ...] = ()
     pocket_share_fraction: float = 0.0
+    in_faint_lobe: tuple[LocatedFocus, ...] = ()
 
     def of_origin(self, origin: Origin) -> tuple[LocatedFocus, ...]:
         """Foci of one origin, in order."""

@@ -337,6 +337,12 @@ def planar_limitations(reading: PlanarReading, thresholds: Thresholds) -> tuple[
         limitations.append(f"Lung shunt on planar views not assessable. {reading.shunt.reason}")
     elif limits := shunt_limits(reading, reading.shunt, thresholds):
         limitations.append(f"Lung shunt on planar views limited: {'; '.join(limits)}.")
+    limitations += [
+        f"Faint uptake on the planar views ({planar_share_words(item.focus)}; {item.whereabouts.reason}) lies where "
+        "the CT shows a lobe of the liver next to without uptake, and the SPECT/CT shows nothing outside the liver "
+        "there: it is taken for that lobe."
+        for item in reading.in_faint_lobe
+    ]
     if reading.colloid_supposed:
         limitations.append(
             f"{reading.colloid_left_reason[:1].upper()}{reading.colloid_left_reason[1:]}: uptake of spleen and marrow "

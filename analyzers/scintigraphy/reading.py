@@ -14,6 +14,7 @@ from analyzers.scintigraphy.answer import (
     pertechnetate_sentence,
 )
 from analyzers.scintigraphy.expectations import Role, image_kind, is_transmission, study_roles
+from analyzers.scintigraphy.faint_lobe import without_faint_lobe
 from analyzers.scintigraphy.given_lesions import without_measuring
 from analyzers.scintigraphy.planar import PlanarReading, PlanarRefusal, read_planar
 from analyzers.scintigraphy.planar_answer import (
@@ -77,7 +78,10 @@ def read_study(images: StudyImages, thresholds: Thresholds, priors: Sequence[Pri
         chosen = _with_views(given, lambda view: is_still(view) and not is_colloid(view))
         outcome = read_planar(chosen, thresholds, colloid=colloid, dynamic=dynamic)
         planar = outcome if planar is None or isinstance(outcome, PlanarReading) else planar
-    return Readings(planar=planar, spect=read_best_spect(images, thresholds, priors))
+    spect = read_best_spect(images, thresholds, priors)
+    if isinstance(planar, PlanarReading) and isinstance(spect, SpectReading):
+        planar = without_faint_lobe(planar, spect, thresholds)
+    return Readings(planar=planar, spect=spect)
 
 
 def is_still(view: PlanarView) -> bool:

@@ -72,6 +72,8 @@ class SpectReading:
         What looks like kidneys; macroaggregates do not reach them, so it is not explained by that.
     device : tuple of SpectFocus
         Pump pocket and catheter tip.
+    background : tuple of SpectFocus
+        Wide regions of a SPECT/CT that are no brighter than noise may be; they are told and not outlined.
     organs : CtOrgans or None
         From the CT; ``None`` without a CT that can be used.
     perfusion : Perfusion or None
@@ -94,6 +96,7 @@ class SpectReading:
     foci: tuple[SpectFocus, ...]
     physiologic: tuple[SpectFocus, ...]
     device: tuple[SpectFocus, ...] = ()
+    background: tuple[SpectFocus, ...] = ()
     organs: CtOrgans | None = None
     perfusion: Perfusion | None = None
     ratios: tuple[TumorRatio, ...] = ()
@@ -161,7 +164,8 @@ def read_spect(
         return SpectRefusal(reasons=(reason,), gates=(gate, saturation))
     organs, ct_reason, ct_gates = _organs(volume, uptake, cts, thresholds)
     liver = uptake if organs is None else organs.liver_zyx
-    found = find_foci(Field.of(volume, liver, organs), thresholds)
+    every = find_foci(Field.of(volume, liver, organs), thresholds)
+    found = [focus for focus in every if focus.where.origin is not Origin.BACKGROUND]
     outside = np.logical_or.reduce([focus.mask_zyx for focus in found]) if found else np.zeros_like(uptake)
     given = _given(volume, organs, uptake, segmentations, attenuation_corrected)
     if attenuation_corrected and not given.ratios:
@@ -176,6 +180,7 @@ def read_spect(
         foci=_named(found, (Origin.EXTRAHEPATIC, Origin.AMBIGUOUS), "spect-focus"),
         physiologic=_named(found, (Origin.PHYSIOLOGIC,), "spect-physiologic"),
         device=_named(found, (Origin.DEVICE,), "spect-device"),
+        background=_named(every, (Origin.BACKGROUND,), "spect-background"),
         organs=organs,
         perfusion=(
             measure_perfusion(volume, organs, uptake, outside, thresholds)

@@ -296,6 +296,7 @@ def spect_limitations(reading: SpectReading, thresholds: Thresholds) -> tuple[st
     if kidneys:
         places = "; ".join(focus.words for focus in kidneys)
         limitations.append(f"SPECT uptake that looks like kidney, which macroaggregates do not reach: {places}.")
+    limitations += [_background_words(region, reading) for region in reading.background]
     if any(not ratio.given for ratio in reading.ratios):
         outside = (
             "" if reading.organs is not None else " Without a CT they may also lie outside the liver, touching it."
@@ -305,6 +306,15 @@ def spect_limitations(reading: SpectReading, thresholds: Thresholds) -> tuple[st
         )
     limitations += reading.mask_remarks
     return tuple(limitations)
+
+
+def _background_words(region: SpectFocus, reading: SpectReading) -> str:
+    """What was taken for background, told so that it can be looked at."""
+    return (
+        f"SPECT/CT: a wide faint region ({region.volume_ml:.0f} ml, {slice_words(region, reading)}, "
+        f"{_share_words(region)}, nowhere above {max(1.0, 100 * region.peak_fraction):.0f} % of the liver's mean) is "
+        "no brighter than blood, scatter and noise may be; it is taken for background and not outlined."
+    )
 
 
 def _ct_limitations(reading: SpectReading, thresholds: Thresholds) -> list[str]:

@@ -48,6 +48,9 @@ _LOOSE_NOISE, _LOOSE_SPILL = 0.5, 0.3
 _MOST_CANDIDATES = 40
 _INTO_LIVER_MM, _VALLEY_STEPS = 12.0, 24
 _MOST_FOCI = 12
+_WIDE_ML = 100.0
+"""Over such a volume a focus of 0.3 % of the liver's counts rises to the least level (``spect_focus_level_fraction``):
+what is wider at half its height, and stays below the limits of noise, is no focus. Derived."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +152,15 @@ class _Search:
 
 
 def find_foci(field: Field, thresholds: Thresholds) -> tuple[SpectFocus, ...]:
-    """Find foci outside the liver, the largest share first; names are given later."""
+    """Find foci outside the liver, the largest share first; names are given later.
+
+    On a SPECT/CT wide regions of background are among them, known by their origin; they hide no focus.
+    """
     search = _prepared(field, thresholds)
     if search is None:
         return ()
     found: list[SpectFocus] = []
+    wide: list[SpectFocus] = []
     most_ml = _MOST_FOCUS_ML if field.organs is None else _MOST_FOCUS_CT_ML
     for place, probability in _candidates(search):
         if probability < thresholds.spect_focus_probability or len(found) == _MOST_FOCI:
@@ -165,12 +172,33 @@ def find_foci(field: Field, thresholds: Thresholds) -> tuple[SpectFocus, ...]:
         if any((focus.mask_zyx & mask).any() for focus in found):
             continue
         volume_ml = float(mask.sum()) * field.volume.voxel_ml
+        if field.organs is not None and _is_background(search, place, volume_ml):
+            wide.append(_as_background(_measured(search, mask, place, thresholds)))
+            continue
         # A tail of the liver is brightest at the liver; a lung is larger than any focus.
         if thresholds.spect_focus_millilitres <= volume_ml <= most_ml:
             found.append(replace(_measured(search, mask, place, thresholds), probability=probability))
     kidneys = any(focus.site == vocabulary.KIDNEY for focus in found)
     settled = [_settled(focus, kidneys, thresholds) for focus in found]
-    return tuple(sorted(settled, key=lambda focus: -focus.share_fraction))
+    return tuple(sorted((*settled, *_apart(wide)), key=lambda focus: -focus.share_fraction))
+
+
+def _is_background(search: _Search, place: tuple[int, ...], volume_ml: float) -> bool:
+    """Whether a peak is wider than a focus so faint can be: beside blood, scatter and what the spill leaves."""
+    return volume_ml > _WIDE_ML and float(search.excess_zyx[place]) < float(search.noise_zyx[place])
+
+
+def _as_background(focus: SpectFocus) -> SpectFocus:
+    return replace(focus, where=replace(focus.where, origin=Origin.BACKGROUND), certain=False, stands_out=False)
+
+
+def _apart(wide: list[SpectFocus]) -> list[SpectFocus]:
+    """Regions of background that do not overlap, the largest of those that do."""
+    kept: list[SpectFocus] = []
+    for region in sorted(wide, key=lambda one: -one.volume_ml):
+        if not any((region.mask_zyx & other.mask_zyx).any() for other in kept):
+            kept.append(region)
+    return kept
 
 
 def _prepared(field: Field, thresholds: Thresholds) -> _Search | None:

@@ -56,6 +56,8 @@ class Origin(StrEnum):
     """Free tracer in stomach wall, thyroid, kidneys or bladder, recognised by the pattern."""
     AMBIGUOUS = "ambiguous"
     """Extrahepatic perfusion or something harmless: nothing in the images can tell."""
+    BACKGROUND = "background"
+    """Wide, and no brighter than noise of a SPECT/CT may be: blood, scatter, no focus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from analyzers import vocabulary
 from analyzers.contract import Accept, Assessed, NotAssessable
@@ -184,10 +185,12 @@ def prone(volume: Volume) -> Volume:
         (lambda ct: replace(ct, frame_of_reference_uid=None), "CT in the frame of the SPECT"),
         (prone, "patient position of CT and SPECT"),
         (lambda ct: moved(ct, 120.0, 0.0, 0.0), "uptake lies on the liver of the CT"),
-        (lambda ct: upper_part(ct, 0.42), "the CT was not used (liver"),
+        (lambda ct: upper_part(ct, 0.42), "the CT was not used (liver on the CT"),
+        # A CT that ends in the liver's lower third still shows a liver of a liver's size under the uptake.
+        (lambda ct: upper_part(ct, 0.22), "the CT was not used (liver covered by the CT"),
         (lambda ct: replace(ct, voxels_zyx=np.full_like(ct.voxels_zyx, -1000.0)), "no trunk"),
     ],
-    ids=["other frame", "no frame", "prone", "elsewhere", "cut", "air"],
+    ids=["other frame", "no frame", "prone", "elsewhere", "dome alone", "cut", "air"],
 )
 def test_a_ct_that_does_not_fit_gives_no_number_and_its_reason(
     studies: Callable[..., StudyImages], spoilt: Callable[[Volume], Volume], reason: str
@@ -207,6 +210,35 @@ def test_a_ct_that_does_not_fit_gives_no_number_and_its_reason(
     assert isinstance(result, Assessed)
     assert any(reason in text for text in result.limitations)
     assert result.findings[0].value == vocabulary.PERFUSION_INDETERMINATE
+
+
+def with_blob(spect: Volume, liver_zyx: NDArray[np.bool_], level: float) -> Volume:
+    """A smooth region of 300 ml at half its height, left of the liver; its level relative to the liver's mean."""
+    points = spect.to_lps_mm(np.argwhere(np.ones(liver_zyx.shape, np.bool_)).astype(np.float64))
+    liver = spect.to_lps_mm(np.argwhere(liver_zyx).astype(np.float64))
+    # Gaussian: 36 mm of standard deviation are 42 mm of radius at half the height.
+    centre = np.asarray([liver[:, 0].max() + 15.0, liver[:, 1].mean(), liver[:, 2].min() + 10.0])
+    shape = np.exp(-0.5 * (((points - centre) / 36.0) ** 2).sum(axis=1)).reshape(liver_zyx.shape)
+    added = level * float(spect.voxels_zyx[liver_zyx].mean()) * shape * ~liver_zyx
+    return replace(spect, voxels_zyx=(spect.voxels_zyx + added).astype(np.float32))
+
+
+def test_a_wide_region_no_brighter_than_noise_is_told_as_background_and_no_focus(
+    studies: Callable[..., StudyImages],
+) -> None:
+    images = studies()
+    spect, ct = volumes(images)
+    organs = read(spect, ct).organs
+    assert organs is not None
+    faint, bright = (read(with_blob(spect, organs.liver_zyx, level), ct) for level in (0.02, 0.2))
+
+    assert any(region.volume_ml > 150.0 for region in faint.background)
+    assert not any(focus.volume_ml > 100.0 for focus in (*faint.foci, *faint.physiologic))
+    assert any(focus.volume_ml > 150.0 for focus in bright.foci)
+    result = conclude(images, Readings(planar=None, spect=faint), DEFAULTS)
+    assert isinstance(result, Assessed)
+    assert any("it is taken for background and not outlined" in text for text in result.limitations)
+    assert not any(segment.name.startswith("spect-background") for segment in result.segments)
 
 
 def test_without_correction_for_attenuation_nothing_is_quantified(studies: Callable[..., StudyImages]) -> None:
