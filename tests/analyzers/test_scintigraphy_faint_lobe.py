@@ -45,7 +45,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 def disc(planar: PlanarReading, left_mm: float, below_dome_mm: float) -> NDArray[np.bool_]:
     rows, columns = np.indices(planar.regions.liver_yx.shape)
     at = planar.landmarks
-    away = np.hypot((columns - at.midline_col) * at.pixel_mm - left_mm, at.below_dome_mm(rows) - below_dome_mm)
+    left, below = (columns - at.midline_col) * at.pixel_mm, (rows - at.dome_row) * at.pixel_mm
+    away = np.hypot(left - left_mm, below - below_dome_mm)
     return np.asarray(away < 18.0, np.bool_)
 
 
