@@ -16,6 +16,7 @@ from analyzers.scintigraphy.corrections import (
     scatter_under,
 )
 from analyzers.scintigraphy.foci import find_foci
+from analyzers.scintigraphy.planar_answer import corrections_sentence
 from analyzers.scintigraphy.regions import PlanarRegions, find_regions
 from analyzers.scintigraphy.thresholds import DEFAULTS
 from analyzers.scintigraphy.views import PlanarPair, pair_views
@@ -87,7 +88,8 @@ def test_windows_bring_the_plain_shunt_nearer_to_the_truth_and_leave_the_correct
 
 
 def timed(seconds: float, clock: str, **corrected: tuple[str, ...]) -> PlanarView:
-    header = instance(attributes={"AcquisitionDate": ("20260110",), "AcquisitionTime": (clock,), **corrected})
+    stated = {"AcquisitionDate": ("20260110",), "AcquisitionTime": (clock,), **corrected}
+    header = instance(attributes=stated)
     return replace(PEAK, duration_s=seconds, header=header)
 
 
@@ -105,6 +107,26 @@ def test_decay_that_the_camera_corrected_is_not_corrected_again() -> None:
     )
 
     assert (factor, words) == (1.0, ())
+
+
+def test_decay_is_not_corrected_where_one_view_has_it_or_the_clocks_are_days_apart() -> None:
+    early, late = timed(300.0, "100000"), timed(300.0, "160024")
+    corrected = timed(300.0, "160024", CorrectedImage=("DECY",))
+    other_day = timed(300.0, "160024", AcquisitionDate=("20260112",))
+
+    assert posterior_scale(early, late)[0] == pytest.approx(2.0, rel=1e-3)
+    assert posterior_scale(early, corrected) == (1.0, ())
+    assert posterior_scale(early, other_day) == (1.0, ())
+
+
+def test_dead_time_that_the_camera_corrected_is_told_and_else_said_to_be_unknown() -> None:
+    told = instance(attributes={"CorrectedImage": ("DTIM",)})
+    views = views_of(Scene())
+    pairs = [pair_views(shown) for shown in (views, [replace(one, header=told) for one in views])]
+    plain, corrected = (corrections_sentence(pair) for pair in pairs if isinstance(pair, PlanarPair))
+
+    assert "no dead time is stated" in plain
+    assert "dead time by the camera" in corrected
 
 
 def test_what_an_earlier_scan_leaves_is_not_scaled_where_a_camera_corrected_for_decay() -> None:

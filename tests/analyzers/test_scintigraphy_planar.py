@@ -12,6 +12,7 @@ from analyzers.scintigraphy.lobes import LobeUptake
 from analyzers.scintigraphy.planar import PlanarReading, PlanarRefusal, read_planar
 from analyzers.scintigraphy.regions import PlanarRegions, find_regions
 from analyzers.scintigraphy.shunt import LungShunt, NoShunt, measure_shunt
+from analyzers.scintigraphy.shunt_words import planar_shunt_sentence, shunt_limits
 from analyzers.scintigraphy.thresholds import DEFAULTS
 from analyzers.scintigraphy.views import PlanarPair, pair_views
 from analyzers.scintigraphy.whereabouts import Origin
@@ -212,3 +213,19 @@ def test_a_shunt_of_nothing_is_bounded_from_above_by_what_the_background_may_hid
     assert isinstance(shunt, LungShunt)
     assert shunt.corrected == shunt.corrected_low == 0.0
     assert 0.001 < shunt.corrected_high < 0.01
+
+
+@pytest.mark.parametrize(("corrected", "limited"), [(0.39, False), (0.40, True)])
+def test_a_shunt_that_no_pump_patient_has_is_limited(corrected: float, limited: bool) -> None:
+    reading = reading_of(*views_of(Scene()))
+    shunt = replace(shunt_of(reading), corrected=corrected)
+
+    assert any("may have been taken for lung" in text for text in shunt_limits(reading, shunt)) is limited
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_lobe_without_uptake_limits_the_shunt(missing: bool) -> None:
+    reading = reading_of(*views_of(Scene(left_lobe_counts=0.0 if missing else 150_000.0)))
+
+    assert any("a lobe without uptake" in text for text in shunt_limits(reading, shunt_of(reading))) is missing
+    assert ("limited reliability" in planar_shunt_sentence(reading, DEFAULTS)) is missing
