@@ -32,10 +32,6 @@ MOST_WAITING = 500
 LONGEST_WAIT_S = 10.0
 """Of a receiving thread for room; then the notice is given up and the recorder looks for itself."""
 
-GATHER_S = 0.2
-"""Notices that come within this time are acted on together: every commit costs the disk as much as an object does, and
-the processor as much as recording ten of them."""
-
 _SET_PIPE_SIZE = 1031
 """F_SETPIPE_SZ (Linux)."""
 _STEP_BYTES = 1 << 16
@@ -173,16 +169,9 @@ class NoticeReader:
         """The receiver closed its end, or is no more; all that it wrote was read."""
 
     def read(self, *, most: int, wait_s: float) -> list[Notice]:
-        """The next notices, at most so many; empty if none came within ``wait_s``.
-
-        When the first has come, others are waited for a moment, unless an association ended: its sender has what it
-        wanted, and nobody knows when the next notice comes.
-        """
+        """The next notices, at most so many; empty if none came within ``wait_s``."""
         # One read may bring more than are given out at once; the rest must not wait for others to come.
         self._fill(most, 0.0 if self._waiting else wait_s)
-        gathered_at_s = time.monotonic() + GATHER_S
-        while self._waiting and not self._has_end(most) and (left_s := gathered_at_s - time.monotonic()) > 0:
-            self._fill(most, left_s)
         count = min(most, len(self._waiting))
         return [self._waiting.popleft() for _ in range(count)]
 
@@ -198,10 +187,6 @@ class NoticeReader:
             for line in lines:
                 self._waiting.extend(_notices(line))
             wait_s = 0.0
-
-    def _has_end(self, most: int) -> bool:
-        """Whether there is nothing to be gained by waiting for more."""
-        return self.has_ended or len(self._waiting) >= most or isinstance(self._waiting[-1], Ended)
 
     @property
     def has_more(self) -> bool:

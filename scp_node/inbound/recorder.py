@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,9 @@ from scp_node.store.studies import StudyStore
 
 MOST_AT_ONCE = 200
 """Objects in one commit: enough to share its cost, few enough that nobody else waits long for the database."""
+GATHER_S = 0.2
+"""Objects of this time are committed together: every commit costs the disk as much as an object does, and the processor
+as much as recording ten of them."""
 LOOK_S = 1.0
 TRY_AGAIN_S = 1.0
 READ_AGAIN_S = 30.0
@@ -83,6 +86,14 @@ class _Object:
     """``None`` if it was found in the spool."""
 
 
+_Outcome = ReceivedInstance | str | None
+"""Of an examination: the row to be, why there is none, or ``None`` for a file that is gone or cannot be read now."""
+
+
+def _of(notice: Stored) -> _Object:
+    return _Object(spool_key=notice.spool_key, announced=notice.announced, call=notice.call)
+
+
 class Recorder:
     """Records what a receiver stored.
 
@@ -116,6 +127,8 @@ class Recorder:
         self._calls = OpenCalls(rows, receiver, clock)
         self._read_again_at_s: float | None = None
         self._siblings = Siblings()
+        self._outcomes: dict[str, _Outcome] = {}
+        """Of the examinations since the last commit, by spool key."""
         self._journal = journal("inbound.recorder")
 
     def run(self, notices: NoticeReader) -> None:
@@ -126,7 +139,7 @@ class Recorder:
         # Once is enough: who is killed later has a successor, whose recorder begins with this.
         self._spool.remove_blanks()
         while not notices.has_ended or notices.has_more:
-            batch = notices.read(most=MOST_AT_ONCE, wait_s=wait_s)
+            batch = self._gathered(notices, wait_s)
             wait_s = LOOK_S
             must_look = must_look or self._must_read_again()
             while tries_left:
@@ -142,7 +155,31 @@ class Recorder:
                     time.sleep(TRY_AGAIN_S)
                 else:
                     break
+            self._outcomes.clear()
         self._calls.forget_all()
+
+    def _gathered(self, notices: NoticeReader, wait_s: float) -> list[Notice]:
+        """The notices to act on together; their objects are examined while others are waited for."""
+        batch = notices.read(most=MOST_AT_ONCE, wait_s=wait_s)
+        gathered_at_s = time.monotonic() + GATHER_S
+        # At an association's end none is waited for: its sender is done, and nobody knows when the next one comes.
+        while batch and not (notices.has_ended or len(batch) >= MOST_AT_ONCE or isinstance(batch[-1], Ended)):
+            self._examine_ahead(batch)
+            if (left_s := gathered_at_s - time.monotonic()) <= 0:
+                break
+            batch += notices.read(most=MOST_AT_ONCE - len(batch), wait_s=left_s)
+        return batch
+
+    def _examine_ahead(self, batch: Sequence[Notice]) -> None:
+        ahead = [_of(one) for one in batch if isinstance(one, Stored) and one.spool_key not in self._outcomes]
+        self._fetch_heads(ahead)
+        for one in ahead:
+            self._outcomes[one.spool_key] = self._examined(one)
+
+    def _fetch_heads(self, objects: Iterable[_Object]) -> None:
+        """All at once: one after the other each would wait for the disk."""
+        for one in objects:
+            self._spool.fetch_head(one.spool_key)
 
     def look_for_unrecorded(self) -> int | None:
         """Record every whole file of the spool that no row knows; return how many there were.
@@ -178,6 +215,7 @@ class Recorder:
         found.sort(key=lambda one: (one[0], one[1].spool_key))
         for start in range(0, len(found), MOST_AT_ONCE):
             self._record([one for _, one in found[start : start + MOST_AT_ONCE]])
+            self._outcomes.clear()
         if found:
             self._journal.info("recorded what an earlier process had received", count=len(found))
         return len(found)
@@ -193,7 +231,7 @@ class Recorder:
         for notice in batch:
             match notice:
                 case Stored():
-                    stored.append(_Object(spool_key=notice.spool_key, announced=notice.announced, call=notice.call))
+                    stored.append(_of(notice))
                 case Refused():
                     refused[notice.peer, notice.status, notice.reason] += 1
                 case Ended():
@@ -202,9 +240,7 @@ class Recorder:
                     some_lost = True
                 case _:
                     assert_never(notice)
-        for one in stored:
-            # All at once: one after the other each would wait for the disk.
-            self._spool.fetch_head(one.spool_key)
+        self._fetch_heads(one for one in stored if one.spool_key not in self._outcomes)
         # In this order: if one fails all are tried again, and only counting is not the same when done twice.
         self._record(stored)
         self._calls.forget(ended)
@@ -221,7 +257,9 @@ class Recorder:
         for one in objects:
             if one.spool_key in known:
                 continue
-            instance = self._examined(one)
+            if one.spool_key not in self._outcomes:
+                self._outcomes[one.spool_key] = self._examined(one)
+            instance = self._row_of(one, self._outcomes[one.spool_key])
             if instance is not None:
                 examined.append((one, instance))
         if not examined:
@@ -249,18 +287,17 @@ class Recorder:
         found = []
         for one, instance in examined:
             is_former = instance.summary.sop_instance_uid in former
-            as_held = self._examined(one, DigestForm.SHA256) if is_former else instance
+            as_held = self._row_of(one, self._examined(one, DigestForm.SHA256)) if is_former else instance
             if as_held is not None:
                 found.append((one, as_held))
         return found
 
-    def _examined(self, one: _Object, form: DigestForm = DigestForm.BLAKE3) -> ReceivedInstance | None:
-        """The row to be; an object that cannot be examined is set aside with its reason."""
+    def _examined(self, one: _Object, form: DigestForm = DigestForm.BLAKE3) -> _Outcome:
         path = self._spool.path(one.spool_key)
         try:
             return examine(path, one.spool_key, one.announced, self._siblings, form)
         except UnreadableObjectError as fault:
-            reason = fault.reason
+            return fault.reason
         except FileNotFoundError:
             # Another recorder may have found it, seen that it is a repetition, and removed it.
             self._journal.warning("a spool file is gone before it was recorded", what=one.spool_key)
@@ -271,9 +308,14 @@ class Recorder:
         except Exception:
             # An object that breaks the parser must not stop the recording of all others.
             self._journal.exception("an object could not be examined", instance=one.announced.sop_instance_uid)
-            reason = "the header breaks the parser"
-        self._set_aside(one, path, reason)
-        return None
+            return "the header breaks the parser"
+
+    def _row_of(self, one: _Object, outcome: _Outcome) -> ReceivedInstance | None:
+        """The row to be; an object that cannot be examined is set aside with its reason."""
+        if isinstance(outcome, str):
+            self._set_aside(one, self._spool.path(one.spool_key), outcome)
+            return None
+        return outcome
 
     def _sync_spool(self) -> None:
         try:

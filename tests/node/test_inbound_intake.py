@@ -757,6 +757,45 @@ def test_what_a_look_found_is_not_examined_again_when_its_notice_is_read(
     assert StudyStore(database).spool_keys() == set(spool.keys())
 
 
+def test_objects_are_examined_once_while_others_are_waited_for_and_recorded_together(
+    database: Database, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the last of a burst wait for the examination of all that came in the same moment."""
+    examined_keys: list[str] = []
+
+    good, bad = (sending_of(part10(ct_slice(number), tmp_path / f"{number}.dcm")) for number in (1, 2))
+
+    def counting(path: Path, key: str, announced: Announcement, *rest: Any) -> ReceivedInstance:
+        examined_keys.append(key)
+        if announced == bad.announced:
+            raise ZeroDivisionError
+        return examine_file(path, key, announced, *rest)
+
+    monkeypatch.setattr("scp_node.inbound.recorder.examine", counting)
+    monkeypatch.setattr("scp_node.inbound.recorder.GATHER_S", 3600.0)
+    # Its first look must not be what finds them.
+    monkeypatch.setattr(Recorder, "look_for_unrecorded", lambda _: 0)
+    reading, writing = os.pipe()
+    writer = NoticeWriter(writing)
+    recording = threading.Thread(target=recorder_of(database, spool).run, args=[NoticeReader(reading)])
+    recording.start()
+    try:
+        keys = [stored(spool, good), stored(spool, bad)]
+        for key, sending in zip(keys, (good, bad), strict=True):
+            writer.tell(Stored(call=1, spool_key=key, announced=sending.announced))
+        assert eventually(lambda: len(examined_keys) == 2)
+        assert StudyStore(database).spool_keys() == set()
+
+        writer.tell(Ended(call=1))
+        assert eventually(lambda: StudyStore(database).spool_keys() == set(keys))
+        assert len(examined_keys) == 2
+        assert len(Quarantine(database).of_study("")) == 1
+    finally:
+        writer.close()
+        recording.join()
+        os.close(reading)
+
+
 def test_one_recorder_of_many_looks_at_a_time(database: Database, spool: Spool, tmp_path: Path) -> None:
     """Else each of many examines every file, and recording comes to a stand."""
     stored(spool, sending_of(part10(ct_slice(), tmp_path / "a.dcm")))
