@@ -36,6 +36,8 @@ from tests.node.network import REPOSITORY, Site, eventually, make_site, peers_to
 WHOLE_OBJECTS, WHOLE_ASSOCIATIONS, WHOLE_KILLS = 200_000, 2_000, 1_000
 KILLS_AT_A_TIME = 100
 SAMPLE_S = 1.0
+LEAST_OBJECTS = 10_000
+"""A shorter load is over before there is anything to compare."""
 BYTES_OF_NOTICE = 185
 MOST_BACKLOG = CAPACITY_BYTES // BYTES_OF_NOTICE + 1_000
 """Objects: a full pipe, and what the recorder has in hand."""
@@ -318,6 +320,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "benchmarks")
     options = parser.parse_args(arguments)
+    if 0 < options.objects < LEAST_OBJECTS:
+        parser.error(f"--objects: 0, or {LEAST_OBJECTS} and more")
     associations = options.associations or max(1, options.objects // (WHOLE_OBJECTS // WHOLE_ASSOCIATIONS))
     load = kept(options.out, kills=False) if not options.objects else []
     deaths = kept(options.out, kills=True) if not options.kills else []
